@@ -1,0 +1,12 @@
+//! Owns the judgement: what is wrong with an event, and the store of what was found.
+//!
+//! Promises: what decides is a pure function over plain data, so it is tested with invented
+//! addresses; findings are deduplicated by fingerprint and counted; the store has a limit and
+//! counts what it dropped.
+//!
+//! Must never: know how a stack was captured (a record holds an opaque `StackId`), release memory,
+//! print, or call back into the program while holding a lock.
+
+pub mod finding;
+
+pub use finding::{BlockFacts, Finding, FindingKind, PointerPlace};

@@ -1,0 +1,67 @@
+//! The small numbers a record is made of, each a type of its own.
+
+/// The number of a stored stack (`capture` owns the table). Zero: not known.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
+pub struct StackId(pub u32);
+
+impl StackId {
+    /// No stack is known.
+    pub const UNKNOWN: Self = Self(0);
+
+    /// Whether a stack is known.
+    #[must_use]
+    pub const fn is_known(self) -> bool {
+        self.0 != 0
+    }
+}
+
+/// The group of functions that may release a block.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
+pub struct FamilyId(pub u16);
+
+impl FamilyId {
+    /// `malloc`, `calloc`, `realloc`, `posix_memalign` …; released by `free`.
+    pub const MALLOC: Self = Self(0);
+    /// `operator new`; released by `operator delete`.
+    pub const NEW: Self = Self(1);
+    /// `operator new[]`; released by `operator delete[]`.
+    pub const NEW_ARRAY: Self = Self(2);
+    /// `hl_malloc` and its kin; released by `hl_free`.
+    pub const HEAPLEDGER: Self = Self(3);
+    /// Adopted without saying which function releases it: any declared release will do.
+    pub const ADOPTED: Self = Self(4);
+    /// The first number of families that users declare with `pair`.
+    pub const FIRST_DECLARED: Self = Self(16);
+}
+
+/// What a recorded block is doing.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum BlockState {
+    /// In the program's hands.
+    Live,
+    /// Released by the program, its memory withheld from reuse.
+    Quarantined,
+    /// Released, and its memory given back.
+    Freed,
+}
+
+impl BlockState {
+    /// The name used in reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Quarantined => "quarantined",
+            Self::Freed => "freed",
+        }
+    }
+}
+
+/// A stretch of time between two marks. A block allocated in epoch `e` is newer than every mark
+/// below `e`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
+pub struct Epoch(pub u32);
+
+/// A thread's number in the ledger, counted from 1 in the order of first use. Zero: not known.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
+pub struct ThreadNumber(pub u16);

@@ -1,0 +1,163 @@
+//! An append-only array that grows by whole chunks and never moves an element.
+//!
+//! The directory of chunk pointers is inline, so an index is resolved by one load. Not a `Vec`:
+//! growing one would move elements that other threads are reading, and call `malloc`.
+
+#![expect(unsafe_code, reason = "turns published chunk pointers back into references")]
+
+use super::sync::{AtomicPtr, AtomicU32, Ordering};
+use super::table::{Table, Zeroed};
+use std::fmt;
+
+/// An array of at most `CHUNKS * CHUNK_LENGTH` elements, numbered from zero.
+pub struct Arena<T: Zeroed, const CHUNKS: usize, const CHUNK_LENGTH: usize> {
+    chunks: [AtomicPtr<Table<T>>; CHUNKS],
+    next: AtomicU32,
+}
+
+impl<T: Zeroed, const CHUNKS: usize, const CHUNK_LENGTH: usize> Arena<T, CHUNKS, CHUNK_LENGTH> {
+    /// How many elements fit.
+    pub const CAPACITY: usize = CHUNKS * CHUNK_LENGTH;
+
+    const INDEXABLE: () = {
+        assert!(Self::CAPACITY <= 1 << 31, "an index and its reservations fit in u32");
+        assert!(CHUNK_LENGTH.is_power_of_two(), "splitting an index is a shift and a mask");
+    };
+
+    /// An empty arena; no pages are mapped yet.
+    #[must_use]
+    pub fn new() -> Self {
+        const { Self::INDEXABLE };
+        Self {
+            chunks: std::array::from_fn(|_| AtomicPtr::new(std::ptr::null_mut())),
+            next: AtomicU32::new(0),
+        }
+    }
+
+    /// How many elements have been reserved; every index below this has been handed out.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        (self.next.load(Ordering::Acquire) as usize).min(Self::CAPACITY)
+    }
+
+    /// Whether nothing has been reserved.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many bytes of pages the arena has mapped (not necessarily touched).
+    #[must_use]
+    pub fn mapped_byte_count(&self) -> usize {
+        let mapped = self.chunks.iter().filter(|chunk| !chunk.load(Ordering::Relaxed).is_null());
+        mapped.count() * CHUNK_LENGTH * size_of::<T>()
+    }
+
+    /// Reserves `count` neighbouring elements for the caller and returns the first one's index.
+    ///
+    /// `None` when the arena is full or the kernel refuses pages. Elements may straddle chunks.
+    pub fn reserve(&self, count: u32) -> Option<u32> {
+        let mut first = self.next.load(Ordering::Relaxed);
+        loop {
+            let end = first.checked_add(count)?;
+            if end as usize > Self::CAPACITY {
+                return None;
+            }
+            for chunk in first as usize / CHUNK_LENGTH..=(end as usize - 1) / CHUNK_LENGTH {
+                self.commit(chunk)?;
+            }
+            match self.next.compare_exchange(first, end, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => return Some(first),
+                Err(now) => first = now,
+            }
+        }
+    }
+
+    /// The element with this index, or `None` when its chunk was never committed.
+    #[inline]
+    #[must_use]
+    pub fn get(&self, index: u32) -> Option<&T> {
+        let index = index as usize;
+        let chunk = self.chunks.get(index / CHUNK_LENGTH)?.load(Ordering::Acquire);
+        if chunk.is_null() {
+            return None;
+        }
+        // SAFETY: only `commit` stores here, and it stores a leaked box that only `drop` frees.
+        let table = unsafe { &*chunk };
+        table.get(index % CHUNK_LENGTH)
+    }
+
+    fn commit(&self, chunk: usize) -> Option<()> {
+        let place = self.chunks.get(chunk)?;
+        if !place.load(Ordering::Acquire).is_null() {
+            return Some(());
+        }
+        let table = Box::into_raw(Box::new(Table::new(CHUNK_LENGTH)?));
+        let null = std::ptr::null_mut();
+        if place.compare_exchange(null, table, Ordering::AcqRel, Ordering::Acquire).is_err() {
+            // SAFETY: the exchange failed, so this thread still owns the box it just made.
+            drop(unsafe { Box::from_raw(table) });
+        }
+        Some(())
+    }
+}
+
+impl<T: Zeroed, const CHUNKS: usize, const CHUNK_LENGTH: usize> Default
+    for Arena<T, CHUNKS, CHUNK_LENGTH>
+{
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T: Zeroed, const CHUNKS: usize, const CHUNK_LENGTH: usize> Drop
+    for Arena<T, CHUNKS, CHUNK_LENGTH>
+{
+    fn drop(&mut self) {
+        for chunk in &self.chunks {
+            let table = chunk.load(Ordering::Acquire);
+            if !table.is_null() {
+                // SAFETY: `commit` leaked this box, and `&mut self` proves nobody borrows it.
+                drop(unsafe { Box::from_raw(table) });
+            }
+        }
+    }
+}
+
+impl<T: Zeroed, const CHUNKS: usize, const CHUNK_LENGTH: usize> fmt::Debug
+    for Arena<T, CHUNKS, CHUNK_LENGTH>
+{
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Arena").field("len", &self.len()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::super::sync::AtomicU32;
+    use super::*;
+
+    type Small = Arena<AtomicU32, 4, 8>;
+
+    #[test]
+    fn reservations_are_disjoint_and_end_at_the_capacity() {
+        let arena = Small::new();
+        assert!(arena.is_empty());
+        assert_eq!(arena.reserve(6), Some(0));
+        assert_eq!(arena.reserve(6), Some(6), "straddles two chunks");
+        assert_eq!(arena.reserve(21), None, "one more than is left");
+        assert_eq!(arena.reserve(20), Some(12));
+        assert_eq!(arena.reserve(1), None);
+        assert_eq!(arena.len(), Small::CAPACITY);
+    }
+
+    #[test]
+    fn an_uncommitted_index_is_absent() {
+        let arena = Small::new();
+        assert!(arena.get(0).is_none());
+        arena.reserve(1).expect("room for one");
+        assert!(arena.get(0).is_some());
+        assert!(arena.get(8).is_none(), "the second chunk is not committed");
+        assert!(arena.get(1_000).is_none(), "beyond the directory");
+    }
+}

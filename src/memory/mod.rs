@@ -1,0 +1,21 @@
+//! Owns raw memory: pages from the kernel, tables and arenas over them, the page map, our own
+//! heap, and the thread's reentry flag.
+//!
+//! Promises: an address handed out stays mapped until exit; a table starts zeroed; a failed
+//! request is `None`, never an abort. Nothing here calls glibc's allocator.
+//!
+//! Must never: allocate through `malloc`, log, block on a lock that another layer holds, or know
+//! what the memory is used for.
+
+pub mod address;
+pub mod arena;
+pub mod lock;
+pub mod own_heap;
+pub mod page_map;
+pub mod pages;
+pub mod reentry;
+pub mod sync;
+pub mod table;
+pub mod thread_local;
+
+pub use address::{Address, ByteCount, FrameAddress};

@@ -1,0 +1,38 @@
+//! Pages straight from the kernel: the one place that decides what a refused mapping means.
+
+#![expect(unsafe_code, reason = "mmap and munmap are foreign calls")]
+
+use std::ptr::NonNull;
+
+/// Maps `byte_count` zeroed, readable and writable bytes, committed by the kernel on first touch.
+///
+/// `None` when the kernel refuses (address space or overcommit limits) or `byte_count` is zero:
+/// the caller goes without and counts what it dropped.
+#[must_use]
+pub fn map(byte_count: usize) -> Option<NonNull<u8>> {
+    // SAFETY: an anonymous private mapping at an address of the kernel's choice touches no
+    // existing memory, whatever the length.
+    let pages = unsafe {
+        libc::mmap(
+            std::ptr::null_mut(),
+            byte_count,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
+            -1,
+            0,
+        )
+    };
+    if pages == libc::MAP_FAILED { None } else { NonNull::new(pages.cast()) }
+}
+
+/// Gives pages back to the kernel.
+///
+/// # Safety
+/// * `pages` came from [`map`] with the same `byte_count` and was not unmapped before.
+/// * No reference into these pages is used after the call.
+pub unsafe fn unmap(pages: NonNull<u8>, byte_count: usize) {
+    // SAFETY: the caller owns exactly this mapping and promises that nobody looks at it again.
+    // The result is ignored: munmap of a mapping that exists fails only when the kernel cannot
+    // split it, and a whole mapping is never split.
+    let _ = unsafe { libc::munmap(pages.as_ptr().cast(), byte_count) };
+}

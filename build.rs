@@ -1,1 +1,3 @@
+//! Placeholder until the header generator lands.
+
 fn main() {}

@@ -6,6 +6,17 @@
 //! Must never: allocate from glibc, log, touch the block itself, or know where an event came from
 //! beyond an opaque [`StackId`].
 
+pub mod book;
+pub mod families;
 pub mod identifiers;
+pub mod record;
+pub mod threads;
+pub mod totals;
+pub mod transition;
+pub mod vacancy;
 
+pub use book::{Found, Insertion, Ledger, LedgerCounters, Ticket};
 pub use identifiers::{BlockState, Epoch, FamilyId, StackId, ThreadNumber};
+pub use record::{BlockRecord, NewBlock};
+pub use totals::Sums;
+pub use transition::{Event, Outcome};

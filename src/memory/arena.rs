@@ -3,7 +3,10 @@
 //! The directory of chunk pointers is inline, so an index is resolved by one load. Not a `Vec`:
 //! growing one would move elements that other threads are reading, and call `malloc`.
 
-#![expect(unsafe_code, reason = "turns published chunk pointers back into references")]
+#![expect(
+    unsafe_code,
+    reason = "turns published chunk pointers back into references"
+)]
 
 use super::sync::{AtomicPtr, AtomicU32, Ordering};
 use super::table::{Table, Zeroed};
@@ -20,8 +23,14 @@ impl<T: Zeroed, const CHUNKS: usize, const CHUNK_LENGTH: usize> Arena<T, CHUNKS,
     pub const CAPACITY: usize = CHUNKS * CHUNK_LENGTH;
 
     const INDEXABLE: () = {
-        assert!(Self::CAPACITY <= 1 << 31, "an index and its reservations fit in u32");
-        assert!(CHUNK_LENGTH.is_power_of_two(), "splitting an index is a shift and a mask");
+        assert!(
+            Self::CAPACITY <= 1 << 31,
+            "an index and its reservations fit in u32"
+        );
+        assert!(
+            CHUNK_LENGTH.is_power_of_two(),
+            "splitting an index is a shift and a mask"
+        );
     };
 
     /// An empty arena; no pages are mapped yet.
@@ -49,7 +58,10 @@ impl<T: Zeroed, const CHUNKS: usize, const CHUNK_LENGTH: usize> Arena<T, CHUNKS,
     /// How many bytes of pages the arena has mapped (not necessarily touched).
     #[must_use]
     pub fn mapped_byte_count(&self) -> usize {
-        let mapped = self.chunks.iter().filter(|chunk| !chunk.load(Ordering::Relaxed).is_null());
+        let mapped = self
+            .chunks
+            .iter()
+            .filter(|chunk| !chunk.load(Ordering::Relaxed).is_null());
         mapped.count() * CHUNK_LENGTH * size_of::<T>()
     }
 
@@ -66,7 +78,10 @@ impl<T: Zeroed, const CHUNKS: usize, const CHUNK_LENGTH: usize> Arena<T, CHUNKS,
             for chunk in first as usize / CHUNK_LENGTH..=(end as usize - 1) / CHUNK_LENGTH {
                 self.commit(chunk)?;
             }
-            match self.next.compare_exchange(first, end, Ordering::AcqRel, Ordering::Relaxed) {
+            match self
+                .next
+                .compare_exchange(first, end, Ordering::AcqRel, Ordering::Relaxed)
+            {
                 Ok(_) => return Some(first),
                 Err(now) => first = now,
             }
@@ -78,7 +93,10 @@ impl<T: Zeroed, const CHUNKS: usize, const CHUNK_LENGTH: usize> Arena<T, CHUNKS,
     #[must_use]
     pub fn get(&self, index: u32) -> Option<&T> {
         let index = index as usize;
-        let chunk = self.chunks.get(index / CHUNK_LENGTH)?.load(Ordering::Acquire);
+        let chunk = self
+            .chunks
+            .get(index / CHUNK_LENGTH)?
+            .load(Ordering::Acquire);
         if chunk.is_null() {
             return None;
         }
@@ -94,7 +112,10 @@ impl<T: Zeroed, const CHUNKS: usize, const CHUNK_LENGTH: usize> Arena<T, CHUNKS,
         }
         let table = Box::into_raw(Box::new(Table::new(CHUNK_LENGTH)?));
         let null = std::ptr::null_mut();
-        if place.compare_exchange(null, table, Ordering::AcqRel, Ordering::Acquire).is_err() {
+        if place
+            .compare_exchange(null, table, Ordering::AcqRel, Ordering::Acquire)
+            .is_err()
+        {
             // SAFETY: the exchange failed, so this thread still owns the box it just made.
             drop(unsafe { Box::from_raw(table) });
         }
@@ -128,7 +149,10 @@ impl<T: Zeroed, const CHUNKS: usize, const CHUNK_LENGTH: usize> fmt::Debug
     for Arena<T, CHUNKS, CHUNK_LENGTH>
 {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Arena").field("len", &self.len()).finish_non_exhaustive()
+        formatter
+            .debug_struct("Arena")
+            .field("len", &self.len())
+            .finish_non_exhaustive()
     }
 }
 

@@ -16,6 +16,7 @@ pub mod pages;
 pub mod reentry;
 pub mod sync;
 pub mod table;
+pub mod thread_exit;
 pub mod thread_local;
 
 pub use address::{Address, ByteCount, FrameAddress};

@@ -17,9 +17,13 @@ pub struct OwnHeap {
 
 #[cfg(not(miri))]
 #[global_allocator]
-static OWN_HEAP: OwnHeap = OwnHeap { allocation_count: AtomicU64::new(0) };
+static OWN_HEAP: OwnHeap = OwnHeap {
+    allocation_count: AtomicU64::new(0),
+};
 #[cfg(miri)]
-static OWN_HEAP: OwnHeap = OwnHeap { allocation_count: AtomicU64::new(0) };
+static OWN_HEAP: OwnHeap = OwnHeap {
+    allocation_count: AtomicU64::new(0),
+};
 
 /// How many blocks our own code has allocated so far: tests prove with it that a path allocates
 /// nothing.

@@ -5,7 +5,10 @@
 //! smallest chunk), so a granule holds at most one start. A slot for every 16 bytes would cost
 //! twice the memory and hold nothing more.
 
-#![expect(unsafe_code, reason = "turns published leaf pointers back into references")]
+#![expect(
+    unsafe_code,
+    reason = "turns published leaf pointers back into references"
+)]
 
 use super::Address;
 use super::sync::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
@@ -57,7 +60,10 @@ impl PageMap {
     /// Maps an empty directory; `None` when the kernel refuses address space.
     #[must_use]
     pub fn new() -> Option<Self> {
-        Some(Self { directory: Table::new(DIRECTORY_SLOTS)?, leaf_count: AtomicUsize::new(0) })
+        Some(Self {
+            directory: Table::new(DIRECTORY_SLOTS)?,
+            leaf_count: AtomicUsize::new(0),
+        })
     }
 
     /// The slot of `address`, if anything was ever recorded in its neighbourhood.
@@ -159,10 +165,14 @@ mod tests {
         let map = PageMap::new().expect("a directory");
         let here = Address::new(0x7f00_0000_1000);
         assert!(map.slot(here).is_none(), "nothing mapped yet");
-        map.slot_or_map(here).expect("a leaf").store(5, Ordering::Relaxed);
+        map.slot_or_map(here)
+            .expect("a leaf")
+            .store(5, Ordering::Relaxed);
         let next = map.slot(here.offset_by(GRANULE)).expect("the same leaf");
         assert_eq!(next.load(Ordering::Relaxed), 0);
-        let same = map.slot(here.offset_by(GRANULE - 1)).expect("the same leaf");
+        let same = map
+            .slot(here.offset_by(GRANULE - 1))
+            .expect("the same leaf");
         assert_eq!(same.load(Ordering::Relaxed), 5);
     }
 
@@ -178,7 +188,9 @@ mod tests {
     fn searching_back_crosses_unmapped_leaves_and_stops_at_its_limit() {
         let map = PageMap::new().expect("a directory");
         let start = Address::new(0x10_0000_0000);
-        map.slot_or_map(start).expect("a leaf").store(9, Ordering::Relaxed);
+        map.slot_or_map(start)
+            .expect("a leaf")
+            .store(9, Ordering::Relaxed);
         let far = start.offset_by(300 << 20);
         assert_eq!(map.search_back(far, 301 << 20, Some), Some(9));
         assert_eq!(map.search_back(far, 299 << 20, Some), None);

@@ -22,7 +22,11 @@ pub fn map(byte_count: usize) -> Option<NonNull<u8>> {
             0,
         )
     };
-    if pages == libc::MAP_FAILED { None } else { NonNull::new(pages.cast()) }
+    if pages == libc::MAP_FAILED {
+        None
+    } else {
+        NonNull::new(pages.cast())
+    }
 }
 
 /// Gives pages back to the kernel.

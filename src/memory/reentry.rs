@@ -18,7 +18,9 @@ impl OurOwnWork {
             return None;
         }
         set(Word::Reentry, 1);
-        Some(Self { _stays_on_this_thread: std::marker::PhantomData })
+        Some(Self {
+            _stays_on_this_thread: std::marker::PhantomData,
+        })
     }
 }
 

@@ -49,9 +49,14 @@ impl<T: Zeroed> Table<T> {
 impl<T: Zeroed> Table<T> {
     /// Builds a table of `length` elements on the heap: a model checker needs real constructors.
     #[must_use]
-    #[expect(clippy::unnecessary_wraps, reason = "the same face as the mapped table")]
+    #[expect(
+        clippy::unnecessary_wraps,
+        reason = "the same face as the mapped table"
+    )]
     pub fn new(length: usize) -> Option<Self> {
-        Some(Self { elements: (0..length).map(|_| T::default()).collect() })
+        Some(Self {
+            elements: (0..length).map(|_| T::default()).collect(),
+        })
     }
 }
 
@@ -82,7 +87,10 @@ impl<T: Zeroed> Drop for Table<T> {
 
 impl<T: Zeroed> fmt::Debug for Table<T> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Table").field("length", &self.len()).finish()
+        formatter
+            .debug_struct("Table")
+            .field("length", &self.len())
+            .finish()
     }
 }
 

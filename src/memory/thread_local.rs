@@ -36,7 +36,14 @@ const WORD_COUNT: usize = 8;
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux", not(any(loom, miri))))]
 mod static_tls {
-    #![expect(unsafe_code, reason = "an initial-exec TLS symbol needs assembly on stable Rust")]
+    #![expect(
+        unsafe_code,
+        reason = "an initial-exec TLS symbol needs assembly on stable Rust"
+    )]
+    #![expect(
+        clippy::inline_always,
+        reason = "three instructions on the path of every allocation"
+    )]
 
     use super::{WORD_COUNT, Word};
 
@@ -52,7 +59,10 @@ mod static_tls {
         ".text",
     );
 
-    const _: () = assert!(WORD_COUNT * size_of::<usize>() == 64, "the assembly above reserves it");
+    const _: () = assert!(
+        WORD_COUNT * size_of::<usize>() == 64,
+        "the assembly above reserves it"
+    );
 
     #[inline(always)]
     fn words() -> *mut usize {
@@ -103,7 +113,9 @@ mod portable {
     /// Reads this thread's word; zero while the thread is being torn down.
     #[must_use]
     pub fn get(word: Word) -> usize {
-        WORDS.try_with(|words| words[word as usize].get()).unwrap_or(0)
+        WORDS
+            .try_with(|words| words[word as usize].get())
+            .unwrap_or(0)
     }
 
     /// Writes this thread's word; forgotten while the thread is being torn down.
@@ -127,6 +139,10 @@ mod tests {
         assert_eq!(other.join().expect("the thread returns"), (0, 1));
         assert_eq!(get(Word::SuppliedOrigin), 41);
         set(Word::SuppliedOrigin, 0);
-        assert_eq!(get(Word::CaptureCache), 0, "neighbouring words are not touched");
+        assert_eq!(
+            get(Word::CaptureCache),
+            0,
+            "neighbouring words are not touched"
+        );
     }
 }

@@ -1,0 +1,155 @@
+//! Which records may be used for a new block.
+//!
+//! A thread takes records from its own store, refills that store by [`REFILL_RECORD_COUNT`] at a
+//! time, and only when too many records are kept for blocks long freed are some of those recycled.
+//! Keeping them is what makes a second release of an old block a double free instead of an unknown
+//! pointer.
+
+use super::BlockState;
+use super::record::Record;
+use super::threads::Seat;
+use super::transition::Event;
+use crate::memory::arena::Arena;
+use crate::memory::page_map::PageMap;
+use crate::memory::sync::{AtomicU32, Ordering};
+
+#[cfg(not(any(loom, miri)))]
+mod limits {
+    /// 1,024 chunks of 131,072 records: 134 million blocks.
+    pub(super) const CHUNKS: usize = 1_024;
+    pub(super) const CHUNK_LENGTH: usize = 131_072;
+    pub(super) const REFILL: u32 = 32;
+    pub(super) const FREED_MAX: u64 = 1 << 20;
+}
+/// A model checker needs the limits within reach.
+#[cfg(any(loom, miri))]
+mod limits {
+    pub(super) const CHUNKS: usize = 1;
+    pub(super) const CHUNK_LENGTH: usize = 4;
+    pub(super) const REFILL: u32 = 1;
+    pub(super) const FREED_MAX: u64 = 1;
+}
+
+/// How many records a thread reserves at a time.
+pub const REFILL_RECORD_COUNT: u32 = limits::REFILL;
+/// Records kept for freed blocks before recycling begins: 40 MiB of records.
+pub const FREED_RECORD_COUNT_MAX: u64 = limits::FREED_MAX;
+/// Records looked at in one recycling step: a bound on what one allocation pays for it.
+const RECYCLE_LOOK_COUNT: u32 = 256;
+
+const _: () = assert!(
+    REFILL_RECORD_COUNT as usize <= super::threads::VACANT_RECORD_COUNT_MAX,
+    "a refill fits a thread's store"
+);
+
+/// The records and who may take them.
+#[derive(Debug)]
+pub struct Vacancy {
+    records: Arena<Record, { limits::CHUNKS }, { limits::CHUNK_LENGTH }>,
+    hand: AtomicU32,
+}
+
+impl Vacancy {
+    /// No records are mapped yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            records: Arena::new(),
+            hand: AtomicU32::new(0),
+        }
+    }
+
+    /// The record with this number; numbers count from one.
+    #[inline]
+    #[must_use]
+    pub fn record(&self, number: u32) -> Option<&Record> {
+        self.records.get(number.checked_sub(1)?)
+    }
+
+    /// Every record that was ever handed out.
+    pub fn records(&self) -> impl Iterator<Item = &Record> {
+        let count = u32::try_from(self.records.len()).unwrap_or(u32::MAX);
+        (0..count).filter_map(|index| self.records.get(index))
+    }
+
+    /// How many records were ever handed out.
+    #[must_use]
+    pub fn record_count(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Bytes of pages mapped for records.
+    #[must_use]
+    pub fn mapped_byte_count(&self) -> usize {
+        self.records.mapped_byte_count()
+    }
+
+    /// The number of a vacant record that is now the caller's alone.
+    pub(super) fn take(&self, seat: &Seat<'_>, live_count: u64, map: &PageMap) -> Option<u32> {
+        let Seat::Own(corner) = seat else {
+            return self.records.reserve(1).map(|index| index + 1);
+        };
+        if let Some(number) = corner.pop_vacant() {
+            return Some(number);
+        }
+        let kept = (self.records.len() as u64).saturating_sub(live_count);
+        if kept > FREED_RECORD_COUNT_MAX {
+            self.recycle(map, |number| corner.push_vacant(number));
+        }
+        corner.pop_vacant().or_else(|| self.refill(seat))
+    }
+
+    fn refill(&self, seat: &Seat<'_>) -> Option<u32> {
+        let Seat::Own(corner) = seat else { return None };
+        let Some(first) = self.records.reserve(REFILL_RECORD_COUNT) else {
+            return self.records.reserve(1).map(|index| index + 1);
+        };
+        // Highest first, so that the store hands them out in ascending order.
+        for index in (first + 1..first + REFILL_RECORD_COUNT).rev() {
+            corner.push_vacant(index + 1);
+        }
+        Some(first + 1)
+    }
+
+    /// Looks at the next few records and gives those of freed blocks to `keep` until it is full.
+    fn recycle(&self, map: &PageMap, keep: impl Fn(u32) -> bool) {
+        let count = u32::try_from(self.records.len()).unwrap_or(u32::MAX).max(1);
+        let start = self.hand.fetch_add(RECYCLE_LOOK_COUNT, Ordering::Relaxed) % count;
+        let mut kept = 0;
+        for step in 0..RECYCLE_LOOK_COUNT.min(count) {
+            let number = (start + step) % count + 1;
+            if kept < REFILL_RECORD_COUNT && self.retire(map, number) && keep(number) {
+                kept += 1;
+            }
+        }
+    }
+
+    /// Makes the record of a freed block vacant and takes it out of the page map. Only the head of
+    /// a granule's chain can be taken out; the others wait until they are the head.
+    fn retire(&self, map: &PageMap, number: u32) -> bool {
+        let Some(record) = self.record(number) else {
+            return false;
+        };
+        let word = record.word();
+        if word.state() != Some(BlockState::Freed) {
+            return false;
+        }
+        let Some(slot) = map.slot(word.address()) else {
+            return false;
+        };
+        if slot.load(Ordering::Acquire) != number || record.apply(word, Event::Recycle).is_err() {
+            return false;
+        }
+        let next = record.next();
+        // Somebody put a new record in front meanwhile: ours stays in the chain, vacant, and is
+        // never handed out again. One lost record is cheaper than a chain that forks.
+        slot.compare_exchange(number, next, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
+    }
+}
+
+impl Default for Vacancy {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -7,6 +7,11 @@
 //! Must never: know how a stack was captured (a record holds an opaque `StackId`), release memory,
 //! print, or call back into the program while holding a lock.
 
+pub mod diagnose;
 pub mod finding;
+pub mod leak;
+pub mod quarantine;
+pub mod redzone;
+pub mod store;
 
 pub use finding::{BlockFacts, Finding, FindingKind, PointerPlace};

@@ -291,6 +291,22 @@ impl Ledger {
             .filter(|copy| copy.state == BlockState::Live)
     }
 
+    /// Every block whose memory has not gone back: live and withheld, with a ticket for each.
+    pub fn held_blocks(&self) -> impl Iterator<Item = (Ticket, BlockRecord)> + '_ {
+        self.vacancy.numbered().filter_map(|(number, record)| {
+            let word = record.word();
+            let copy = record.read()?;
+            let is_held = matches!(copy.state, BlockState::Live | BlockState::Quarantined);
+            (is_held && word == record.word()).then_some((Ticket { number, word }, copy))
+        })
+    }
+
+    /// Raises flag bits of the record a ticket names; `true` for the one who raised them.
+    pub fn flag_once(&self, ticket: Ticket, bits: u32) -> bool {
+        let record = self.vacancy.record(ticket.number);
+        record.is_some_and(|record| record.word() == ticket.word && record.raise_once(bits))
+    }
+
     /// Ends an epoch: blocks recorded from now on are newer than the returned one.
     pub fn mark(&self) -> Epoch {
         Epoch(self.epoch.fetch_add(1, Ordering::AcqRel))
@@ -321,6 +337,18 @@ impl Ledger {
     #[must_use]
     pub fn thread_number(&self) -> super::ThreadNumber {
         number_of(&self.seat())
+    }
+
+    /// The index of this thread's corner, for arrays that keep something for each thread; `None`
+    /// when the thread shares a corner.
+    #[inline]
+    #[must_use]
+    pub fn corner_index(&self) -> Option<u32> {
+        if cfg!(loom) {
+            None
+        } else {
+            self.threads.own_index()
+        }
     }
 
     /// Called when a thread ends: publishes its counts and frees its corner.

@@ -2,6 +2,7 @@
 
 use super::FamilyId;
 use crate::memory::lock::Lock;
+use std::sync::MutexGuard;
 
 /// Families a program can declare; each is one `pair` of a library's functions.
 pub const DECLARED_FAMILY_COUNT_MAX: usize = 4_096;
@@ -23,7 +24,20 @@ pub struct Families {
     declared: Lock<Vec<FamilyNames>>,
 }
 
+/// Proof that nobody is declaring a family, for the time of a fork.
+#[derive(Debug)]
+pub struct HeldFamilies<'a> {
+    _guard: MutexGuard<'a, Vec<FamilyNames>>,
+}
+
 impl Families {
+    /// Keeps everybody else out until the result is dropped.
+    pub fn hold(&self) -> HeldFamilies<'_> {
+        HeldFamilies {
+            _guard: self.declared.lock(),
+        }
+    }
+
     /// The number of the family with these functions, declaring it if it is new. `None` when
     /// [`DECLARED_FAMILY_COUNT_MAX`] are declared already.
     pub fn declare(&self, allocate: &str, release: &str) -> Option<FamilyId> {

@@ -37,6 +37,8 @@ pub mod flag {
     pub const RUNTIMES_OWN: u32 = 8;
     /// The bytes behind the block carry the redzone pattern.
     pub const REDZONE: u32 = 16;
+    /// Damage to the block has been reported already.
+    pub const DAMAGE_REPORTED: u32 = 32;
 }
 
 /// The deciding word, taken apart by its methods.
@@ -44,6 +46,18 @@ pub mod flag {
 pub struct Word(u64);
 
 impl Word {
+    /// The bits, for keeping a word in an atomic.
+    #[must_use]
+    pub const fn to_bits(self) -> u64 {
+        self.0
+    }
+
+    /// A word from bits that [`Word::to_bits`] gave.
+    #[must_use]
+    pub const fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
     /// The address the record is about.
     #[must_use]
     pub const fn address(self) -> Address {
@@ -232,7 +246,12 @@ impl Record {
         self.flags.fetch_or(bits, Ordering::Relaxed);
     }
 
-    /// The family of the block, without the rest.
+    /// Raises flag bits; `true` when they were not all up before.
+    pub(super) fn raise_once(&self, bits: u32) -> bool {
+        self.flags.fetch_or(bits, Ordering::Relaxed) & bits != bits
+    }
+
+    /// The size and family of the block, without the rest.
     #[inline]
     pub(super) fn extent(&self) -> (ByteCount, FamilyId) {
         let extent = self.extent.load(Ordering::Relaxed);

@@ -128,6 +128,15 @@ impl Threads {
         }
     }
 
+    /// The index of this thread's own corner; `None` when it shares one.
+    #[inline]
+    pub fn own_index(&self) -> Option<u32> {
+        match self.seat() {
+            Seat::Own(_) => u32::try_from(get(Word::Thread).checked_sub(1)?).ok(),
+            Seat::Shared(_) => None,
+        }
+    }
+
     /// The corner that seatless threads share.
     pub fn shared(&self) -> Seat<'_> {
         Seat::Shared(&self.shared)

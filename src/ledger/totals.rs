@@ -2,8 +2,8 @@
 //!
 //! Each thread counts for itself and publishes its balance once it has moved by
 //! [`UNPUBLISHED_BYTE_MAX`] or [`UNPUBLISHED_BLOCK_MAX`]; the sums are exact whenever they are
-//! asked for. The peak is exact while one thread allocates; with several it may exceed the true
-//! value by one unpublished balance for each thread. One shared counter would make two threads
+//! asked for. The peak is exact while one thread allocates and releases; with several it may differ
+//! from the true value by one unpublished balance for each thread. One shared counter would make two threads
 //! wait for the same cache line at every allocation.
 
 use super::threads::Seat;
@@ -234,6 +234,6 @@ mod tests {
         totals.count_release(&Seat::Shared(&second), 10);
         let sums = totals.sums([&first.tally, &second.tally].into_iter());
         assert_eq!((sums.live_blocks, sums.live_bytes), (0, 0));
-        assert_eq!((sums.peak_blocks, sums.peak_bytes), (1, 10));
+        assert_eq!((sums.total_blocks, sums.total_bytes), (1, 10));
     }
 }

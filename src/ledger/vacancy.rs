@@ -68,8 +68,13 @@ impl Vacancy {
 
     /// Every record that was ever handed out.
     pub fn records(&self) -> impl Iterator<Item = &Record> {
+        self.numbered().map(|(_, record)| record)
+    }
+
+    /// The same with their numbers.
+    pub fn numbered(&self) -> impl Iterator<Item = (u32, &Record)> {
         let count = u32::try_from(self.records.len()).unwrap_or(u32::MAX);
-        (0..count).filter_map(|index| self.records.get(index))
+        (0..count).filter_map(|index| Some((index + 1, self.records.get(index)?)))
     }
 
     /// How many records were ever handed out.

@@ -105,6 +105,17 @@ impl<T: Zeroed, const CHUNKS: usize, const CHUNK_LENGTH: usize> Arena<T, CHUNKS,
         table.get(index % CHUNK_LENGTH)
     }
 
+    /// The element with this index, committing its chunk where needed: for arrays whose indexes are
+    /// handed out elsewhere. `None` beyond the capacity, or when the kernel refuses pages.
+    #[inline]
+    pub fn get_or_commit(&self, index: u32) -> Option<&T> {
+        if let Some(element) = self.get(index) {
+            return Some(element);
+        }
+        self.commit(index as usize / CHUNK_LENGTH)?;
+        self.get(index)
+    }
+
     fn commit(&self, chunk: usize) -> Option<()> {
         let place = self.chunks.get(chunk)?;
         if !place.load(Ordering::Acquire).is_null() {

@@ -9,11 +9,14 @@
 
 pub mod address;
 pub mod arena;
+pub mod fork;
 pub mod lock;
 pub mod own_heap;
 pub mod page_map;
 pub mod pages;
+pub mod peek;
 pub mod reentry;
+pub mod regions;
 pub mod sync;
 pub mod table;
 pub mod thread_exit;

@@ -31,6 +31,19 @@ impl Drop for OurOwnWork {
     }
 }
 
+/// Runs `work` with the flag down, as if it were the program's, and puts the flag back.
+pub fn as_the_program<T>(work: impl FnOnce() -> T) -> T {
+    struct PutBack(usize);
+    impl Drop for PutBack {
+        fn drop(&mut self) {
+            set(Word::Reentry, self.0);
+        }
+    }
+    let _put_back = PutBack(get(Word::Reentry));
+    set(Word::Reentry, 0);
+    work()
+}
+
 /// Whether the flag is up on this thread.
 #[inline]
 #[must_use]
@@ -48,6 +61,8 @@ mod tests {
         let guard = OurOwnWork::begin().expect("the flag was down");
         assert!(is_our_own_work());
         assert!(OurOwnWork::begin().is_none(), "nested work is our own");
+        as_the_program(|| assert!(!is_our_own_work()));
+        assert!(is_our_own_work());
         drop(guard);
         assert!(!is_our_own_work());
     }

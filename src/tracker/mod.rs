@@ -1,1 +1,184 @@
-//! Placeholder.
+//! Owns the order of steps for one event, and the session: what is being watched, and how.
+//!
+//! The order, which a two-thread test attacks (`tests/order.rs`):
+//!
+//! * **Allocate**: the real allocation first, then the redzone, then the stack, then the record,
+//!   and only then the pointer goes to the program. Nobody can release what nobody has.
+//! * **Release**: look up; judge the family; then one compare-and-swap decides who releases. The
+//!   winner checks the redzone, notes its stack, fills the block, and withholds it or gives it back,
+//!   in this order: the release is on record before the memory can be reused. A loser reports and
+//!   does nothing.
+//! * **Resize**: the old address is released first, as above, then the real call is made, then the
+//!   new address is recorded. When the real call fails, the old record is restored. Between the two
+//!   another thread may be given the old address: its record replaces ours, which is right.
+//! * **Evict**: the ledger's compare-and-swap first, so that a block which left the quarantine in
+//!   another way is not given back a second time; then the look for damage; then the real release.
+//! * **Finding**: stored first, announced afterwards, with no lock held and the reentry flag down.
+//!
+//! Promises: an event that cannot be recorded is served as if we were not there, and counted.
+//!
+//! Must never: decide what is an error (`detect` does), read stacks (`capture` does), or know how a
+//! call reached us.
+
+pub mod adopt;
+pub mod allocate;
+pub mod explicit;
+mod glibc;
+pub mod options;
+pub mod release;
+pub mod resize;
+pub mod session;
+pub mod snapshot;
+pub mod verify;
+
+use crate::capture::{Capture, EventPlace};
+use crate::detect::Finding;
+use crate::detect::diagnose::Occurrence;
+use crate::detect::quarantine::Quarantine;
+use crate::detect::store::FindingStore;
+use crate::ledger::families::Families;
+use crate::ledger::{BlockRecord, Ledger};
+use crate::memory::reentry::OurOwnWork;
+use crate::memory::{Address, fork, thread_exit};
+use once_cell::race::OnceBox;
+use session::Session;
+
+/// Everything heapledger knows of this process.
+#[derive(Debug)]
+pub struct Tracker {
+    ledger: Ledger,
+    capture: Capture,
+    families: Families,
+    findings: FindingStore,
+    quarantine: Quarantine,
+    session: Session,
+}
+
+static TRACKER: OnceBox<Tracker> = OnceBox::new();
+
+/// The process's tracker, built on first use. `None` when the kernel refuses the address space for
+/// it; the next call tries again.
+#[inline]
+#[must_use]
+pub fn tracker() -> Option<&'static Tracker> {
+    match TRACKER.get() {
+        Some(tracker) => Some(tracker),
+        None => build(),
+    }
+}
+
+/// The tracker if it has been built: for handlers that must not build one.
+#[must_use]
+pub fn existing() -> Option<&'static Tracker> {
+    TRACKER.get()
+}
+
+#[cold]
+fn build() -> Option<&'static Tracker> {
+    let _ours = OurOwnWork::begin();
+    let built = TRACKER
+        .get_or_try_init(|| Tracker::new().map(Box::new).ok_or(()))
+        .ok()?;
+    if built.session.take_over_process() {
+        thread_exit::install(leave_thread);
+        let handlers = fork::ForkHandlers {
+            prepare: session::before_fork,
+            parent: session::after_fork_in_parent,
+            child: session::after_fork_in_child,
+        };
+        if !fork::install(handlers) {
+            built
+                .session
+                .note_trouble("fork handlers could not be registered");
+        }
+    }
+    Some(built)
+}
+
+/// A thread ends: what it withheld goes back, and its corner of the ledger is free.
+fn leave_thread() {
+    let (Some(tracker), Some(_ours)) = (existing(), OurOwnWork::begin()) else {
+        return;
+    };
+    tracker.drain_quarantine();
+    tracker.ledger.leave();
+}
+
+impl Tracker {
+    fn new() -> Option<Self> {
+        Some(Self {
+            ledger: Ledger::new()?,
+            capture: Capture::new()?,
+            families: Families::default(),
+            findings: FindingStore::default(),
+            quarantine: Quarantine::default(),
+            session: Session::new(),
+        })
+    }
+
+    /// The stacks.
+    #[must_use]
+    pub fn capture(&self) -> &Capture {
+        &self.capture
+    }
+
+    /// The names of families.
+    #[must_use]
+    pub fn families(&self) -> &Families {
+        &self.families
+    }
+
+    /// What was found.
+    #[must_use]
+    pub fn findings(&self) -> &FindingStore {
+        &self.findings
+    }
+
+    /// The options and the state of the session.
+    #[must_use]
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// The ledger, for questions.
+    #[must_use]
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// The block that `pointer` starts or lies in.
+    #[must_use]
+    pub fn block_at(&self, pointer: Address) -> Option<BlockRecord> {
+        let exact = self.ledger.find(pointer).and_then(|found| found.read());
+        exact.or_else(|| self.ledger.containing(pointer))
+    }
+
+    /// Where and by whom the present event is done.
+    fn occurrence(&self, place: EventPlace) -> Occurrence {
+        Occurrence {
+            here: self.capture.here(place),
+            thread: self.ledger.thread_number(),
+        }
+    }
+
+    /// Stores a finding and announces it. The reentry flag is lowered for the announcement: what a
+    /// callback allocates through us is recorded like everything else.
+    #[cold]
+    fn found(&self, finding: &Finding) {
+        let is_new = self.findings.add(finding);
+        self.session.announce(finding, is_new);
+    }
+
+    /// Gives back what this thread withholds.
+    pub fn drain_quarantine(&self) {
+        if let Some(corner) = self.ledger.corner_index() {
+            self.quarantine.drain(corner, |ticket| self.evict(ticket));
+        }
+    }
+
+    /// Blocks and bytes withheld now.
+    #[must_use]
+    pub fn withheld(&self) -> (u64, u64) {
+        self.quarantine.held()
+    }
+}

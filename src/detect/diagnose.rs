@@ -1,0 +1,243 @@
+//! What is wrong with an event: pure functions over what the ledger knows.
+
+use super::finding::{BlockFacts, Finding, FindingKind, PointerPlace};
+use crate::ledger::record::flag;
+use crate::ledger::{BlockRecord, BlockState, FamilyId, StackId, ThreadNumber};
+use crate::memory::regions::Region;
+use crate::memory::{Address, ByteCount};
+
+/// Where and by whom something was done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Occurrence {
+    /// The stack of the event.
+    pub here: StackId,
+    /// The thread of the event.
+    pub thread: ThreadNumber,
+}
+
+/// What the program tried with a pointer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Attempt {
+    /// To release it with a function of this family.
+    Release(FamilyId),
+    /// To resize it.
+    Resize(FamilyId),
+}
+
+impl Attempt {
+    /// The family of the function that was called.
+    #[must_use]
+    pub const fn family(self) -> FamilyId {
+        match self {
+            Self::Release(family) | Self::Resize(family) => family,
+        }
+    }
+}
+
+impl From<&BlockRecord> for BlockFacts {
+    fn from(record: &BlockRecord) -> Self {
+        Self {
+            address: record.address,
+            size: record.size,
+            state: record.state,
+            family: record.family,
+            allocated_by: record.allocated_by,
+            released_by: record.released_by,
+            allocated: record.allocated,
+            released: record.released,
+            handed_to_python: record.flags & flag::HANDED_TO_PYTHON != 0,
+        }
+    }
+}
+
+/// Whether a function of family `used` may release a block of family `owner`.
+///
+/// Adopted memory of unstated family may be released by anything, and by whatever releases it the
+/// program says how it is released. The ledger's own release function takes its own blocks only.
+#[must_use]
+pub fn may_release(used: FamilyId, owner: FamilyId) -> bool {
+    used == owner || (owner == FamilyId::ADOPTED && used != FamilyId::HEAPLEDGER)
+}
+
+/// The finding for a pointer whose block was released before.
+#[must_use]
+pub fn released_before(record: &BlockRecord, attempt: Attempt, at: Occurrence) -> Finding {
+    let kind = match attempt {
+        Attempt::Release(_) => FindingKind::DoubleFree,
+        Attempt::Resize(_) => FindingKind::ReallocAfterFree,
+    };
+    about_block(kind, record, attempt, at)
+}
+
+/// The finding for a live block released by a function that may not release it.
+#[must_use]
+pub fn mismatched(record: &BlockRecord, attempt: Attempt, at: Occurrence) -> Finding {
+    about_block(FindingKind::MismatchedFree, record, attempt, at)
+}
+
+/// The finding for a pointer at which no recorded block starts: `inside` is the block it lies in,
+/// `region` what kind of memory it is otherwise.
+#[must_use]
+pub fn not_a_block(
+    pointer: Address,
+    inside: Option<&BlockRecord>,
+    region: Region,
+    attempt: Attempt,
+    at: Occurrence,
+) -> Finding {
+    let place = match (inside, region) {
+        (Some(_), _) => PointerPlace::Interior,
+        (None, Region::Stack) => PointerPlace::Stack,
+        (None, Region::Image) => PointerPlace::Image,
+        (None, Region::Mapped) => PointerPlace::Unknown,
+        (None, Region::Unmapped) => PointerPlace::Unmapped,
+    };
+    let offset = inside.and_then(|record| pointer.bytes_after(record.address));
+    Finding {
+        address: pointer,
+        place,
+        block: inside.map(BlockFacts::from),
+        offset: offset
+            .and_then(|bytes| i64::try_from(bytes).ok())
+            .unwrap_or(0),
+        used_family: attempt.family(),
+        ..blank(FindingKind::InvalidFree, at)
+    }
+}
+
+/// The finding for a size that no block can have.
+#[must_use]
+pub fn impossible_size(requested: ByteCount, family: FamilyId, at: Occurrence) -> Finding {
+    Finding {
+        used_family: family,
+        requested,
+        ..blank(FindingKind::SizeOverflow, at)
+    }
+}
+
+/// The finding for a write past the end of a block, first seen `offset` bytes from its start.
+#[must_use]
+pub fn overflow(record: &BlockRecord, offset: usize, at: Occurrence) -> Finding {
+    damage(FindingKind::HeapOverflow, record, offset, at)
+}
+
+/// The finding for a write to a released block, `offset` bytes from its start.
+#[must_use]
+pub fn write_after_free(record: &BlockRecord, offset: usize, at: Occurrence) -> Finding {
+    damage(FindingKind::UseAfterFree, record, offset, at)
+}
+
+fn damage(kind: FindingKind, record: &BlockRecord, offset: usize, at: Occurrence) -> Finding {
+    let attempt = Attempt::Release(record.family);
+    Finding {
+        address: record.address.offset_by(offset),
+        offset: i64::try_from(offset).unwrap_or(i64::MAX),
+        ..about_block(kind, record, attempt, at)
+    }
+}
+
+fn about_block(kind: FindingKind, record: &BlockRecord, by: Attempt, at: Occurrence) -> Finding {
+    Finding {
+        address: record.address,
+        block: Some(BlockFacts::from(record)),
+        used_family: by.family(),
+        bytes: record.size.get() as u64,
+        blocks: 1,
+        ..blank(kind, at)
+    }
+}
+
+fn blank(kind: FindingKind, at: Occurrence) -> Finding {
+    Finding {
+        kind,
+        address: Address::NULL,
+        place: PointerPlace::Block,
+        block: None,
+        offset: 0,
+        used_family: FamilyId::MALLOC,
+        requested: ByteCount::new(0),
+        here: at.here,
+        thread: at.thread,
+        count: 1,
+        bytes: 0,
+        blocks: 0,
+        sequence: 0,
+    }
+}
+
+/// Whether a state means that the program has released the block.
+#[must_use]
+pub const fn is_released(state: BlockState) -> bool {
+    match state {
+        BlockState::Live => false,
+        BlockState::Quarantined | BlockState::Freed => true,
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::ledger::Epoch;
+
+    const AT: Occurrence = Occurrence {
+        here: StackId(9),
+        thread: ThreadNumber(2),
+    };
+
+    fn record() -> BlockRecord {
+        BlockRecord {
+            address: Address::new(0x7000),
+            size: ByteCount::new(48),
+            state: BlockState::Freed,
+            family: FamilyId::NEW_ARRAY,
+            allocated: StackId(1),
+            released: StackId(2),
+            epoch: Epoch(1),
+            allocated_by: ThreadNumber(1),
+            released_by: ThreadNumber(1),
+            flags: flag::HANDED_TO_PYTHON,
+        }
+    }
+
+    #[test]
+    fn a_second_release_is_a_double_free_and_a_resize_a_realloc_after_free() {
+        let free = released_before(&record(), Attempt::Release(FamilyId::MALLOC), AT);
+        assert_eq!((free.kind, free.offset), (FindingKind::DoubleFree, 0));
+        let facts = free.block.expect("the block is known");
+        assert_eq!(
+            (facts.allocated, facts.released, free.here),
+            (StackId(1), StackId(2), AT.here)
+        );
+        assert!(facts.handed_to_python);
+        let resize = released_before(&record(), Attempt::Resize(FamilyId::MALLOC), AT);
+        assert_eq!(resize.kind, FindingKind::ReallocAfterFree);
+    }
+
+    #[test]
+    fn an_interior_pointer_says_how_far_inside() {
+        let attempt = Attempt::Release(FamilyId::HEAPLEDGER);
+        let pointer = Address::new(0x7008);
+        let finding = not_a_block(pointer, Some(&record()), Region::Mapped, attempt, AT);
+        assert_eq!((finding.place, finding.offset), (PointerPlace::Interior, 8));
+    }
+
+    #[test]
+    fn other_pointers_say_what_memory_they_point_at() {
+        let attempt = Attempt::Release(FamilyId::MALLOC);
+        let place = |region| not_a_block(Address::new(64), None, region, attempt, AT).place;
+        assert_eq!(place(Region::Stack), PointerPlace::Stack);
+        assert_eq!(place(Region::Image), PointerPlace::Image);
+        assert_eq!(place(Region::Mapped), PointerPlace::Unknown);
+        assert_eq!(place(Region::Unmapped), PointerPlace::Unmapped);
+    }
+
+    #[test]
+    fn families_release_their_own_and_adopted_memory_goes_with_anything_but_ours() {
+        assert!(may_release(FamilyId::NEW, FamilyId::NEW));
+        assert!(!may_release(FamilyId::MALLOC, FamilyId::NEW));
+        assert!(!may_release(FamilyId::NEW, FamilyId::NEW_ARRAY));
+        assert!(may_release(FamilyId::MALLOC, FamilyId::ADOPTED));
+        assert!(!may_release(FamilyId::HEAPLEDGER, FamilyId::ADOPTED));
+        assert!(!may_release(FamilyId::HEAPLEDGER, FamilyId(16)));
+    }
+}

@@ -1,0 +1,168 @@
+//! What was found so far: deduplicated, counted, limited.
+
+use super::finding::{Finding, FindingKind, PointerPlace};
+use crate::ledger::StackId;
+use crate::memory::lock::Lock;
+use std::collections::HashMap;
+use std::sync::MutexGuard;
+
+/// Different findings kept; further ones are only counted.
+#[cfg(not(test))]
+pub const FINDING_COUNT_MAX: usize = 10_000;
+/// Tests reach the limit.
+#[cfg(test)]
+pub const FINDING_COUNT_MAX: usize = 4;
+
+/// What makes two findings the same: the kind and the stacks.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+struct Key {
+    kind: FindingKind,
+    place: PointerPlace,
+    allocated: StackId,
+    released: StackId,
+    here: StackId,
+}
+
+#[derive(Debug, Default)]
+struct Shelf {
+    findings: Vec<Finding>,
+    index: HashMap<Key, usize>,
+    counts: [u64; FindingKind::ALL.len()],
+    next_sequence: u64,
+    left_out: u64,
+}
+
+/// The findings of the process. Errors are rare, so one lock serves.
+#[derive(Debug, Default)]
+pub struct FindingStore {
+    shelf: Lock<Shelf>,
+}
+
+/// Proof that nobody is changing the findings, for the time of a fork.
+#[derive(Debug)]
+pub struct HeldFindings<'a> {
+    _guard: MutexGuard<'a, Shelf>,
+}
+
+impl FindingStore {
+    /// Keeps everybody else out until the result is dropped.
+    pub fn hold(&self) -> HeldFindings<'_> {
+        HeldFindings {
+            _guard: self.shelf.lock(),
+        }
+    }
+
+    /// Adds a finding, or counts it where it is known already. Returns whether it is new.
+    pub fn add(&self, finding: &Finding) -> bool {
+        let mut shelf = self.shelf.lock();
+        if let Some(count) = shelf.counts.get_mut(finding.kind as usize) {
+            *count += 1;
+        }
+        let key = key_of(finding);
+        if let Some(known) = shelf.index.get(&key).copied() {
+            if let Some(known) = shelf.findings.get_mut(known) {
+                known.count += finding.count;
+                known.bytes += finding.bytes;
+                known.blocks += finding.blocks;
+            }
+            return false;
+        }
+        if shelf.findings.len() >= FINDING_COUNT_MAX {
+            shelf.left_out += 1;
+            return false;
+        }
+        shelf.next_sequence += 1;
+        let sequence = shelf.next_sequence;
+        let place = shelf.findings.len();
+        shelf.findings.push(Finding {
+            sequence,
+            ..*finding
+        });
+        shelf.index.insert(key, place);
+        true
+    }
+
+    /// The findings first seen after `sequence`, oldest first.
+    pub fn since(&self, sequence: u64) -> Vec<Finding> {
+        let shelf = self.shelf.lock();
+        shelf
+            .findings
+            .iter()
+            .filter(|finding| finding.sequence > sequence)
+            .copied()
+            .collect()
+    }
+
+    /// The sequence number of the newest finding.
+    pub fn latest(&self) -> u64 {
+        self.shelf.lock().next_sequence
+    }
+
+    /// Occurrences by kind, in the order of [`FindingKind::ALL`].
+    pub fn counts(&self) -> [u64; FindingKind::ALL.len()] {
+        self.shelf.lock().counts
+    }
+
+    /// Different findings that found no room.
+    pub fn dropped_count(&self) -> u64 {
+        self.shelf.lock().left_out
+    }
+}
+
+fn key_of(finding: &Finding) -> Key {
+    let (allocated, released) = finding
+        .block
+        .map_or((StackId::UNKNOWN, StackId::UNKNOWN), |block| {
+            (block.allocated, block.released)
+        });
+    Key {
+        kind: finding.kind,
+        place: finding.place,
+        allocated,
+        released,
+        here: finding.here,
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::super::diagnose::{Occurrence, impossible_size};
+    use super::*;
+    use crate::ledger::{FamilyId, ThreadNumber};
+    use crate::memory::ByteCount;
+
+    fn finding(here: u32) -> Finding {
+        let at = Occurrence {
+            here: StackId(here),
+            thread: ThreadNumber(1),
+        };
+        impossible_size(ByteCount::new(usize::MAX), FamilyId::MALLOC, at)
+    }
+
+    #[test]
+    fn the_same_finding_is_counted_not_repeated() {
+        let store = FindingStore::default();
+        assert!(store.add(&finding(1)));
+        assert!(!store.add(&finding(1)));
+        assert!(store.add(&finding(2)));
+        let all = store.since(0);
+        assert_eq!(
+            all.iter().map(|finding| finding.count).collect::<Vec<_>>(),
+            [2, 1]
+        );
+        assert_eq!(store.counts()[FindingKind::SizeOverflow as usize], 3);
+        assert_eq!(store.since(1).len(), 1);
+        assert_eq!(store.latest(), 2);
+    }
+
+    #[test]
+    fn beyond_the_limit_findings_are_counted_as_dropped() {
+        let store = FindingStore::default();
+        for here in 0..7 {
+            store.add(&finding(here));
+        }
+        assert_eq!(store.since(0).len(), FINDING_COUNT_MAX);
+        assert_eq!(store.dropped_count(), 3);
+        assert_eq!(store.counts()[FindingKind::SizeOverflow as usize], 7);
+    }
+}

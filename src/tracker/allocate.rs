@@ -1,0 +1,121 @@
+//! Recording an allocation.
+
+#![expect(
+    unsafe_code,
+    reason = "arms the redzone of a block that was allocated with room for it"
+)]
+
+use super::Tracker;
+use super::session::Check;
+use crate::capture::EventPlace;
+use crate::detect::{diagnose, redzone};
+use crate::ledger::record::flag;
+use crate::ledger::{FamilyId, NewBlock, StackId};
+use crate::memory::{Address, ByteCount};
+
+/// The largest block C allows: a difference of two pointers into it must fit `ptrdiff_t`.
+pub const BLOCK_BYTE_MAX: usize = isize::MAX as usize;
+
+/// What to ask the real allocator for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Room {
+    /// Bytes to ask for: the program's size, and the redzone's where it is on.
+    pub byte_count: usize,
+    /// The flags that the new block's record must carry.
+    pub flags: u32,
+}
+
+/// A block the real allocator has just handed out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Allocated {
+    /// Where it starts.
+    pub address: Address,
+    /// The size the program asked for.
+    pub size: ByteCount,
+    /// Who may release it.
+    pub family: FamilyId,
+    /// `ledger::record::flag` bits; `REDZONE` exactly when [`Room`] said so.
+    pub flags: u32,
+}
+
+impl Tracker {
+    /// How much to ask the real allocator for when the program wants `size` bytes. `None` when no
+    /// block can be so large: the caller answers as its interface does when memory is short, and
+    /// reports with [`Tracker::note_impossible_size`].
+    #[inline]
+    #[must_use]
+    pub fn room_for(&self, size: usize) -> Option<Room> {
+        if size > BLOCK_BYTE_MAX {
+            return None;
+        }
+        if !self.session.is_on(Check::Redzone) {
+            return Some(Room {
+                byte_count: size,
+                flags: 0,
+            });
+        }
+        let byte_count = size.checked_add(redzone::REDZONE_BYTE_COUNT)?;
+        Some(Room {
+            byte_count,
+            flags: flag::REDZONE,
+        })
+    }
+
+    /// Records a block that the real allocator has just handed out, before the program gets it.
+    /// Called with the reentry flag up.
+    #[inline]
+    pub fn note_allocation(&self, block: Allocated, place: EventPlace) {
+        self.record_new(block, self.capture.here(place));
+    }
+
+    pub(super) fn record_new(&self, block: Allocated, allocated: StackId) {
+        let Allocated {
+            address,
+            size,
+            family,
+            flags,
+        } = block;
+        if flags & flag::REDZONE != 0 {
+            // SAFETY: the flag says that the block was allocated with `Room::byte_count` bytes, and
+            // the program does not have the pointer yet.
+            unsafe { redzone::arm(address, size) };
+        }
+        self.ledger.insert(&NewBlock {
+            address,
+            size,
+            family,
+            allocated,
+            flags,
+        });
+    }
+
+    /// Reports a size that no block can have; `size` saturates at `usize::MAX`.
+    #[cold]
+    pub fn note_impossible_size(&self, size: usize, family: FamilyId, place: EventPlace) {
+        let at = self.occurrence(place);
+        self.found(&diagnose::impossible_size(ByteCount::new(size), family, at));
+    }
+
+    /// The size the program asked for, of a live block that starts here.
+    #[inline]
+    #[must_use]
+    pub fn requested_size(&self, block: Address) -> Option<ByteCount> {
+        let record = self.ledger.find(block)?.read()?;
+        (!diagnose::is_released(record.state)).then_some(record.size)
+    }
+
+    /// Notes that a foreign call handed this block to Python; `false` when no live block starts
+    /// there.
+    pub fn mark_handed_to_python(&self, block: Address) -> bool {
+        let Some(found) = self.ledger.find(block) else {
+            return false;
+        };
+        let live = found
+            .read()
+            .is_some_and(|record| !diagnose::is_released(record.state));
+        if live {
+            found.raise(flag::HANDED_TO_PYTHON);
+        }
+        live
+    }
+}

@@ -1,0 +1,73 @@
+//! The real allocator: glibc's, called directly, so that our own calls are never intercepted.
+
+#![expect(unsafe_code, reason = "malloc, free and their kin are foreign calls")]
+
+use crate::memory::Address;
+use std::ffi::c_void;
+
+/// A pointer for the C interface.
+fn pointer(address: Address) -> *mut c_void {
+    std::ptr::with_exposed_provenance_mut(address.get())
+}
+
+fn address(pointer: *mut c_void) -> Option<Address> {
+    (!pointer.is_null()).then(|| Address::new(pointer.expose_provenance()))
+}
+
+/// Allocates `byte_count` bytes aligned for any C type; `None` when glibc has no memory.
+pub(super) fn allocate(byte_count: usize) -> Option<Address> {
+    // SAFETY: malloc accepts every size.
+    address(unsafe { libc::malloc(byte_count) })
+}
+
+/// Allocates `byte_count` zeroed bytes.
+pub(super) fn allocate_zeroed(byte_count: usize) -> Option<Address> {
+    // SAFETY: calloc accepts every size.
+    address(unsafe { libc::calloc(1, byte_count) })
+}
+
+/// Allocates `byte_count` bytes at a multiple of `alignment`, a power of two of at least a
+/// pointer's size.
+pub(super) fn allocate_aligned(alignment: usize, byte_count: usize) -> Option<Address> {
+    let mut block = std::ptr::null_mut();
+    // SAFETY: `block` is a place for one pointer; an alignment glibc dislikes is a status.
+    let status = unsafe { libc::posix_memalign(&raw mut block, alignment, byte_count) };
+    if status == 0 { address(block) } else { None }
+}
+
+/// Resizes a block; `None` when glibc has no memory, and then the block is as it was.
+///
+/// # Safety
+/// * `block` came from this allocator, and the caller won its release in the ledger.
+/// * `byte_count` is not zero.
+pub(super) unsafe fn resize(block: Address, byte_count: usize) -> Option<Address> {
+    // SAFETY: the ledger's compare-and-swap made the caller the only one who may give it back.
+    address(unsafe { libc::realloc(pointer(block), byte_count) })
+}
+
+/// Gives a block back.
+///
+/// # Safety
+/// * `block` came from this allocator, and the caller won its release, or its eviction from the
+///   quarantine, in the ledger.
+pub(super) unsafe fn release(block: Address) {
+    // SAFETY: the ledger's compare-and-swap made the caller the only one who may give it back.
+    unsafe { libc::free(pointer(block)) };
+}
+
+/// Sets this thread's `errno`.
+pub(super) fn set_errno(number: i32) {
+    // SAFETY: glibc gives every thread an `errno` of its own for its whole life.
+    let place = unsafe { libc::__errno_location() };
+    // SAFETY: `place` is that thread's own integer.
+    unsafe { place.write(number) };
+}
+
+/// Fills a block with zeroes.
+///
+/// # Safety
+/// * `block` has at least `byte_count` bytes, and nobody else has the pointer.
+pub(super) unsafe fn zero(block: Address, byte_count: usize) {
+    // SAFETY: the caller has just allocated these bytes.
+    unsafe { pointer(block).cast::<u8>().write_bytes(0, byte_count) };
+}

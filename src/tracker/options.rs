@@ -1,0 +1,292 @@
+//! Options as text: `scope=explicit:check=quarantine,redzone:json=/path/%p.json`.
+
+use std::fmt;
+
+/// Which allocations enter the ledger.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Scope {
+    /// What goes through our own functions, and what is adopted.
+    Explicit,
+    /// What native code allocates while a foreign call is executing.
+    Foreign,
+    /// Every allocation of the process.
+    Process,
+}
+
+/// What is done to recorded blocks beyond recording. The numbers are bits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+pub enum Check {
+    /// Released blocks are withheld from reuse, and looked at for writes.
+    Quarantine = 1,
+    /// The bytes behind a block are watched.
+    Redzone = 2,
+}
+
+/// How much of the native stack is recorded.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NativeStacks {
+    /// The immediate caller only.
+    Off,
+    /// From the allocation to the foreign call.
+    Boundary,
+    /// The whole stack.
+    Full,
+}
+
+/// How Python frames are found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PythonFrames {
+    /// The native reader, where its self-check succeeds.
+    Native,
+    /// The Python package supplies them.
+    Supplied,
+}
+
+/// The options of a session.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Options {
+    /// Which allocations enter the ledger.
+    pub scope: Scope,
+    /// [`Check`] bits.
+    pub checks: u32,
+    /// How much of the native stack is recorded.
+    pub native_stacks: NativeStacks,
+    /// How Python frames are found.
+    pub python_frames: PythonFrames,
+    /// Where the report goes at exit; `%p` stands for the process's number.
+    pub json: Option<String>,
+    /// The file of suppressions.
+    pub suppressions: Option<String>,
+}
+
+/// What is wrong with an option text: a sentence.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OptionError(pub String);
+
+impl fmt::Display for OptionError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for OptionError {}
+
+impl Options {
+    /// What holds before a session says otherwise: our own functions are recorded and checked.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            scope: Scope::Explicit,
+            checks: Check::Quarantine as u32 | Check::Redzone as u32,
+            native_stacks: NativeStacks::Boundary,
+            python_frames: PythonFrames::Native,
+            json: None,
+            suppressions: None,
+        }
+    }
+
+    /// What a session has that does not say otherwise.
+    #[must_use]
+    pub fn of_session() -> Self {
+        Self {
+            scope: Scope::Foreign,
+            ..Self::new()
+        }
+    }
+
+    /// Reads options, each overriding what `self` says. A colon inside a value is written `\:`.
+    ///
+    /// # Errors
+    /// The first key or value that is not known, named with those that are.
+    pub fn with(mut self, text: &str) -> Result<Self, OptionError> {
+        for part in split(text) {
+            let part = part.trim();
+            if part.is_empty() {
+                continue;
+            }
+            let Some((key, value)) = part.split_once('=') else {
+                return Err(OptionError(format!(
+                    "the option \"{part}\" has no value: write {part}=VALUE"
+                )));
+            };
+            self.set(key.trim(), value.trim())?;
+        }
+        Ok(self)
+    }
+
+    fn set(&mut self, key: &str, value: &str) -> Result<(), OptionError> {
+        match key {
+            "scope" => self.scope = choose(key, value, &SCOPES)?,
+            "check" => self.checks = checks(value)?,
+            "native_stacks" => self.native_stacks = choose(key, value, &NATIVE_STACKS)?,
+            "python_frames" => self.python_frames = choose(key, value, &PYTHON_FRAMES)?,
+            "json" => self.json = path(key, value)?,
+            "suppressions" => self.suppressions = path(key, value)?,
+            _ => {
+                return Err(OptionError(format!(
+                    "there is no option \"{key}\": use scope, check, native_stacks, \
+                     python_frames, json or suppressions"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// The names of the checks that are on.
+    #[must_use]
+    pub fn check_names(&self) -> Vec<&'static str> {
+        let on = CHECKS
+            .iter()
+            .filter(|(_, check)| self.checks & *check as u32 != 0);
+        on.map(|(name, _)| *name).collect()
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+const SCOPES: [(&str, Scope); 3] = [
+    ("explicit", Scope::Explicit),
+    ("foreign", Scope::Foreign),
+    ("process", Scope::Process),
+];
+const CHECKS: [(&str, Check); 2] = [
+    ("quarantine", Check::Quarantine),
+    ("redzone", Check::Redzone),
+];
+const NATIVE_STACKS: [(&str, NativeStacks); 3] = [
+    ("off", NativeStacks::Off),
+    ("boundary", NativeStacks::Boundary),
+    ("full", NativeStacks::Full),
+];
+const PYTHON_FRAMES: [(&str, PythonFrames); 2] = [
+    ("native", PythonFrames::Native),
+    ("supplied", PythonFrames::Supplied),
+];
+
+macro_rules! named {
+    ($kind:ty, $table:ident) => {
+        impl $kind {
+            /// The name used in options and reports.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                let found = $table.iter().find(|(_, value)| *value == self);
+                found.map_or("unknown", |(name, _)| *name)
+            }
+        }
+    };
+}
+named!(Scope, SCOPES);
+named!(NativeStacks, NATIVE_STACKS);
+named!(PythonFrames, PYTHON_FRAMES);
+
+fn choose<T: Copy>(key: &str, value: &str, table: &[(&str, T)]) -> Result<T, OptionError> {
+    let found = table.iter().find(|(name, _)| *name == value);
+    found
+        .map(|(_, chosen)| *chosen)
+        .ok_or_else(|| unknown(key, value, table))
+}
+
+fn unknown<T>(key: &str, value: &str, table: &[(&str, T)]) -> OptionError {
+    let names: Vec<&str> = table.iter().map(|(name, _)| *name).collect();
+    OptionError(format!(
+        "{key} cannot be \"{value}\": use {}",
+        names.join(", ")
+    ))
+}
+
+fn checks(value: &str) -> Result<u32, OptionError> {
+    let mut bits = 0;
+    for name in value
+        .split(',')
+        .map(str::trim)
+        .filter(|name| !name.is_empty() && *name != "none")
+    {
+        bits |= choose("check", name, &CHECKS)? as u32;
+    }
+    Ok(bits)
+}
+
+fn path(key: &str, value: &str) -> Result<Option<String>, OptionError> {
+    if value.is_empty() {
+        return Err(OptionError(format!("{key} needs the path of a file")));
+    }
+    Ok(Some(value.to_owned()))
+}
+
+/// The parts between colons that no backslash precedes.
+fn split(text: &str) -> Vec<String> {
+    let mut parts = vec![String::new()];
+    let mut letters = text.chars().peekable();
+    while let Some(letter) = letters.next() {
+        let escaped = letter == '\\' && letters.peek() == Some(&':');
+        let letter = if escaped {
+            letters.next().unwrap_or(letter)
+        } else {
+            letter
+        };
+        if letter == ':' && !escaped {
+            parts.push(String::new());
+        } else if let Some(part) = parts.last_mut() {
+            part.push(letter);
+        }
+    }
+    parts
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Options, String> {
+        Options::of_session().with(text).map_err(|error| error.0)
+    }
+
+    #[test]
+    fn every_option_is_read() {
+        let text = "scope=process:check=redzone:native_stacks=full:json=/a\\:b/%p.json:\
+                    suppressions=/s:python_frames=supplied";
+        let options = read(text).expect("valid options");
+        let expected = Options {
+            scope: Scope::Process,
+            checks: Check::Redzone as u32,
+            native_stacks: NativeStacks::Full,
+            python_frames: PythonFrames::Supplied,
+            json: Some("/a:b/%p.json".to_owned()),
+            suppressions: Some("/s".to_owned()),
+        };
+        assert_eq!(options, expected);
+        assert_eq!(options.check_names(), ["redzone"]);
+    }
+
+    #[test]
+    fn what_is_not_said_keeps_its_default() {
+        assert_eq!(read("").expect("nothing to read"), Options::of_session());
+        assert_eq!(read(" : ").expect("nothing to read"), Options::of_session());
+        assert_eq!(read("check=none").expect("no checks").checks, 0);
+        assert_eq!(read("check=").expect("no checks").checks, 0);
+    }
+
+    #[test]
+    fn a_mistake_is_named_with_what_would_be_right() {
+        let wrong = |text| read(text).expect_err("a mistake");
+        assert_eq!(
+            wrong("scope=everything"),
+            "scope cannot be \"everything\": use explicit, foreign, process"
+        );
+        assert_eq!(
+            wrong("check=readzone"),
+            "check cannot be \"readzone\": use quarantine, redzone"
+        );
+        assert!(wrong("jason=/x").starts_with("there is no option \"jason\": use scope,"));
+        assert_eq!(
+            wrong("scope"),
+            "the option \"scope\" has no value: write scope=VALUE"
+        );
+        assert_eq!(wrong("json="), "json needs the path of a file");
+    }
+}

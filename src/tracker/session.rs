@@ -1,0 +1,239 @@
+//! The session: its options, who is told of findings, and life across fork and exit.
+//!
+//! From here upwards `parking_lot` and `tracing` may be used: nothing in this file runs for an
+//! event that is no finding, except [`Session::is_on`] and [`Session::scope`].
+
+use super::options::Options;
+pub use super::options::{Check, Scope};
+use super::{Tracker, existing};
+use crate::detect::Finding;
+use crate::detect::store::HeldFindings;
+use crate::ledger::Epoch;
+use crate::ledger::families::HeldFamilies;
+use crate::memory::reentry::{OurOwnWork, as_the_program};
+use crate::memory::sync::{AtomicU32, Ordering};
+use parking_lot::{Mutex, MutexGuard};
+use std::cell::RefCell;
+use std::time::{Instant, SystemTime};
+
+/// Notes of trouble kept for the report.
+const TROUBLE_COUNT_MAX: usize = 32;
+
+/// Told of every finding, with whether it is new; called with the reentry flag down.
+pub type Announcer = fn(&'static Tracker, &Finding, bool);
+
+/// What changes rarely.
+#[derive(Debug)]
+pub struct State {
+    /// The options in force.
+    pub options: Options,
+    /// When this process's ledger began.
+    pub started: SystemTime,
+    /// The same on the monotonic clock.
+    pub began: Instant,
+    /// What went wrong on our side, as sentences.
+    pub troubles: Vec<String>,
+    announcer: Option<Announcer>,
+    is_running: bool,
+}
+
+/// The session of this process. There is always one, for our own functions record without being
+/// asked; [`Session::start`] gives it the user's options.
+#[derive(Debug)]
+pub struct Session {
+    checks: AtomicU32,
+    scope: AtomicU32,
+    /// Blocks up to this epoch are not this session's leaks.
+    baseline: AtomicU32,
+    process: AtomicU32,
+    state: Mutex<State>,
+}
+
+/// Why a session cannot be started or stopped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StateError {
+    /// It is running already.
+    Running,
+    /// It is not running.
+    NotRunning,
+}
+
+impl Session {
+    pub(super) fn new() -> Self {
+        let options = Options::new();
+        Self {
+            checks: AtomicU32::new(options.checks),
+            scope: AtomicU32::new(options.scope as u32),
+            baseline: AtomicU32::new(0),
+            process: AtomicU32::new(0),
+            state: Mutex::new(State {
+                options,
+                started: SystemTime::now(),
+                began: Instant::now(),
+                troubles: Vec::new(),
+                announcer: None,
+                is_running: false,
+            }),
+        }
+    }
+
+    /// Whether a check is on.
+    #[inline]
+    #[must_use]
+    pub fn is_on(&self, check: Check) -> bool {
+        self.checks.load(Ordering::Relaxed) & check as u32 != 0
+    }
+
+    /// Which allocations enter the ledger.
+    #[inline]
+    #[must_use]
+    pub fn scope(&self) -> Scope {
+        match self.scope.load(Ordering::Relaxed) {
+            scope if scope == Scope::Foreign as u32 => Scope::Foreign,
+            scope if scope == Scope::Process as u32 => Scope::Process,
+            _ => Scope::Explicit,
+        }
+    }
+
+    /// The options in force.
+    #[must_use]
+    pub fn options(&self) -> Options {
+        self.state.lock().options.clone()
+    }
+
+    /// Gives the session the user's options.
+    ///
+    /// # Errors
+    /// [`StateError::Running`] when it has been started and not stopped.
+    pub fn start(&self, options: Options) -> Result<(), StateError> {
+        let mut state = self.state.lock();
+        if state.is_running {
+            return Err(StateError::Running);
+        }
+        tracing::info!(scope = options.scope.name(), checks = ?options.check_names(), "session started");
+        self.checks.store(options.checks, Ordering::Relaxed);
+        self.scope.store(options.scope as u32, Ordering::Relaxed);
+        state.options = options;
+        state.is_running = true;
+        Ok(())
+    }
+
+    /// Ends the session: from now on only our own functions record. What is known stays known.
+    ///
+    /// # Errors
+    /// [`StateError::NotRunning`] when none was started.
+    pub fn stop(&self) -> Result<(), StateError> {
+        let mut state = self.state.lock();
+        if !state.is_running {
+            return Err(StateError::NotRunning);
+        }
+        tracing::info!("session stopped");
+        state.is_running = false;
+        self.scope.store(Scope::Explicit as u32, Ordering::Relaxed);
+        state.options.scope = Scope::Explicit;
+        Ok(())
+    }
+
+    /// Whether a session is running.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.state.lock().is_running
+    }
+
+    /// Blocks recorded up to this epoch are not this process's leaks: a child's parent had them.
+    #[must_use]
+    pub fn baseline(&self) -> Epoch {
+        Epoch(self.baseline.load(Ordering::Relaxed))
+    }
+
+    /// Whether this process, and not a child that shares its memory for a moment (`vfork`), owns
+    /// the session.
+    #[must_use]
+    pub fn is_this_process(&self) -> bool {
+        self.process.load(Ordering::Relaxed) == std::process::id()
+    }
+
+    /// Claims the session for this process; `true` for the first caller.
+    pub(super) fn take_over_process(&self) -> bool {
+        let own = std::process::id();
+        self.process
+            .compare_exchange(0, own, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    /// Looks at the state of the session.
+    pub fn with_state<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        look(&self.state.lock())
+    }
+
+    /// Has `announcer` told of every finding.
+    pub fn set_announcer(&self, announcer: Announcer) {
+        self.state.lock().announcer = Some(announcer);
+    }
+
+    /// Keeps a sentence about trouble of ours for the report.
+    pub fn note_trouble(&self, sentence: &str) {
+        let mut state = self.state.lock();
+        tracing::warn!("{sentence}");
+        if state.troubles.len() < TROUBLE_COUNT_MAX {
+            state.troubles.push(sentence.to_owned());
+        }
+    }
+
+    pub(super) fn announce(&self, finding: &Finding, is_new: bool) {
+        tracing::warn!(
+            kind = finding.kind.name(),
+            address = %finding.address,
+            block = ?finding.block.map(|block| (block.address, block.size.get())),
+            is_new,
+            "finding"
+        );
+        let announcer = self.state.lock().announcer;
+        if let (Some(announcer), Some(tracker)) = (announcer, existing()) {
+            as_the_program(|| announcer(tracker, finding, is_new));
+        }
+    }
+}
+
+/// The locks that the forking thread holds while the process is copied, in lock order.
+struct HeldLocks {
+    _session: MutexGuard<'static, State>,
+    _families: HeldFamilies<'static>,
+    _findings: HeldFindings<'static>,
+}
+
+thread_local! {
+    static HELD: RefCell<Option<HeldLocks>> = const { RefCell::new(None) };
+}
+
+pub(super) extern "C" fn before_fork() {
+    let (Some(tracker), _ours) = (existing(), OurOwnWork::begin()) else {
+        return;
+    };
+    let locks = HeldLocks {
+        _session: tracker.session.state.lock(),
+        _families: tracker.families.hold(),
+        _findings: tracker.findings.hold(),
+    };
+    let _ = HELD.try_with(|held| held.replace(Some(locks)));
+}
+
+pub(super) extern "C" fn after_fork_in_parent() {
+    let _ours = OurOwnWork::begin();
+    let _ = HELD.try_with(|held| held.replace(None));
+}
+
+/// The child begins a ledger view of its own: what it inherited is baseline, not leak.
+pub(super) extern "C" fn after_fork_in_child() {
+    let _ours = OurOwnWork::begin();
+    let _ = HELD.try_with(|held| held.replace(None));
+    let Some(tracker) = existing() else { return };
+    let session = &tracker.session;
+    session.process.store(std::process::id(), Ordering::Relaxed);
+    session
+        .baseline
+        .store(tracker.ledger.mark().0, Ordering::Relaxed);
+    let mut state = session.state.lock();
+    state.started = SystemTime::now();
+    state.began = Instant::now();
+}

@@ -1,0 +1,128 @@
+//! The state of everything at one moment, as plain data for reports.
+
+use super::Tracker;
+use super::options::Options;
+use crate::detect::{Finding, FindingKind, leak};
+use crate::ledger::{Epoch, LedgerCounters, Sums};
+use crate::memory::reentry::OurOwnWork;
+use std::time::{Duration, SystemTime};
+
+/// A point in time for "since".
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Mark {
+    /// Blocks recorded later have a higher epoch.
+    pub epoch: Epoch,
+    /// Findings made later have a higher sequence number.
+    pub finding: u64,
+}
+
+/// Numbers at one moment.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Statistics {
+    /// Blocks and bytes: live, peak, total.
+    pub sums: Sums,
+    /// Blocks and bytes withheld.
+    pub withheld: (u64, u64),
+    /// Occurrences of findings, in the order of [`FindingKind::ALL`].
+    pub findings: [u64; FindingKind::ALL.len()],
+    /// Different findings that found no room in the store.
+    pub dropped_finding_count: u64,
+    /// The ledger's own limits and size.
+    pub ledger: LedgerCounters,
+}
+
+/// Everything a report is made of.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Errors in the order in which they were first seen, then leaks, most bytes first.
+    pub findings: Vec<Finding>,
+    /// The numbers.
+    pub statistics: Statistics,
+    /// The options in force.
+    pub options: Options,
+    /// When this process's ledger began.
+    pub started: SystemTime,
+    /// How long ago that is.
+    pub duration: Duration,
+    /// What went wrong on our side.
+    pub troubles: Vec<String>,
+}
+
+impl Mark {
+    /// The mark as one number for the C interface: the epoch above, the finding below. Findings
+    /// are limited far below 2^32 (`detect::store::FINDING_COUNT_MAX`).
+    #[must_use]
+    pub fn to_number(self) -> u64 {
+        u64::from(self.epoch.0) << 32 | (self.finding & 0xffff_ffff)
+    }
+
+    /// The mark that a number stands for; zero is the beginning.
+    #[must_use]
+    pub fn from_number(number: u64) -> Self {
+        let epoch = u32::try_from(number >> 32).unwrap_or(u32::MAX);
+        Self {
+            epoch: Epoch(epoch),
+            finding: number & 0xffff_ffff,
+        }
+    }
+}
+
+impl Tracker {
+    /// Marks the present.
+    pub fn mark(&self) -> Mark {
+        let _ours = OurOwnWork::begin();
+        Mark {
+            epoch: self.ledger.mark(),
+            finding: self.findings.latest(),
+        }
+    }
+
+    /// Blocks allocated after `since` and still live, grouped by where they came from.
+    #[must_use]
+    pub fn leaks(&self, since: Epoch) -> Vec<Finding> {
+        let _ours = OurOwnWork::begin();
+        leak::leaks(
+            self.ledger.live_blocks(),
+            since.max(self.session.baseline()),
+        )
+    }
+
+    /// How many blocks were allocated after `since` and are still live.
+    #[must_use]
+    pub fn leak_count(&self, since: Epoch) -> u64 {
+        let since = since.max(self.session.baseline());
+        self.ledger
+            .live_blocks()
+            .filter(|block| block.epoch > since)
+            .count() as u64
+    }
+
+    /// The numbers of this moment.
+    #[must_use]
+    pub fn statistics(&self) -> Statistics {
+        Statistics {
+            sums: self.ledger.sums(),
+            withheld: self.quarantine.held(),
+            findings: self.findings.counts(),
+            dropped_finding_count: self.findings.dropped_count(),
+            ledger: self.ledger.counters(),
+        }
+    }
+
+    /// Everything a report is made of.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        let _ours = OurOwnWork::begin();
+        let mut findings = self.findings.since(0);
+        findings.extend(self.leaks(Epoch(0)));
+        let statistics = self.statistics();
+        self.session.with_state(|state| Snapshot {
+            findings,
+            statistics,
+            options: state.options.clone(),
+            started: state.started,
+            duration: state.began.elapsed(),
+            troubles: state.troubles.clone(),
+        })
+    }
+}

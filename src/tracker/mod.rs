@@ -24,6 +24,7 @@ pub mod adopt;
 pub mod allocate;
 pub mod explicit;
 mod glibc;
+pub mod log;
 pub mod options;
 pub mod release;
 pub mod resize;

@@ -34,7 +34,20 @@ pub struct State {
     /// What went wrong on our side, as sentences.
     pub troubles: Vec<String>,
     announcer: Option<Announcer>,
-    is_running: bool,
+    phase: Phase,
+}
+
+/// Who asked for the session that is running.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    /// Nobody.
+    Idle,
+    /// The environment is about to.
+    ByEnvironmentNext,
+    /// The environment: its options hold until exit. The program may start and stop on top of it.
+    ByEnvironment { program_too: bool },
+    /// The program.
+    ByProgram,
 }
 
 /// The session of this process. There is always one, for our own functions record without being
@@ -72,7 +85,7 @@ impl Session {
                 began: Instant::now(),
                 troubles: Vec::new(),
                 announcer: None,
-                is_running: false,
+                phase: Phase::Idle,
             }),
         }
     }
@@ -101,43 +114,59 @@ impl Session {
         self.state.lock().options.clone()
     }
 
-    /// Gives the session the user's options.
+    /// The next start is the environment's.
+    pub fn begin_by_environment(&self) {
+        self.state.lock().phase = Phase::ByEnvironmentNext;
+    }
+
+    /// Gives the session the user's options; a session that the environment started keeps its own.
     ///
     /// # Errors
     /// [`StateError::Running`] when it has been started and not stopped.
     pub fn start(&self, options: Options) -> Result<(), StateError> {
         let mut state = self.state.lock();
-        if state.is_running {
-            return Err(StateError::Running);
-        }
-        tracing::info!(scope = options.scope.name(), checks = ?options.check_names(), "session started");
+        state.phase = match state.phase {
+            Phase::Idle => Phase::ByProgram,
+            Phase::ByEnvironmentNext => Phase::ByEnvironment { program_too: false },
+            Phase::ByEnvironment { program_too: false } => {
+                state.phase = Phase::ByEnvironment { program_too: true };
+                return Ok(());
+            }
+            Phase::ByEnvironment { program_too: true } | Phase::ByProgram => {
+                return Err(StateError::Running);
+            }
+        };
+        let (scope, checks) = (options.scope.name(), options.check_names());
+        tracing::info!(scope, ?checks, "session started");
         self.checks.store(options.checks, Ordering::Relaxed);
         self.scope.store(options.scope as u32, Ordering::Relaxed);
         state.options = options;
-        state.is_running = true;
         Ok(())
     }
 
-    /// Ends the session: from now on only our own functions record. What is known stays known.
+    /// Ends the program's session: from now on only our own functions record. What is known stays
+    /// known, and a session that the environment started goes on.
     ///
     /// # Errors
     /// [`StateError::NotRunning`] when none was started.
     pub fn stop(&self) -> Result<(), StateError> {
         let mut state = self.state.lock();
-        if !state.is_running {
-            return Err(StateError::NotRunning);
+        match state.phase {
+            Phase::Idle | Phase::ByEnvironmentNext | Phase::ByEnvironment { program_too: false } => {
+                Err(StateError::NotRunning)
+            }
+            Phase::ByEnvironment { program_too: true } => {
+                state.phase = Phase::ByEnvironment { program_too: false };
+                Ok(())
+            }
+            Phase::ByProgram => {
+                tracing::info!("session stopped");
+                state.phase = Phase::Idle;
+                self.scope.store(Scope::Explicit as u32, Ordering::Relaxed);
+                state.options.scope = Scope::Explicit;
+                Ok(())
+            }
         }
-        tracing::info!("session stopped");
-        state.is_running = false;
-        self.scope.store(Scope::Explicit as u32, Ordering::Relaxed);
-        state.options.scope = Scope::Explicit;
-        Ok(())
-    }
-
-    /// Whether a session is running.
-    #[must_use]
-    pub fn is_running(&self) -> bool {
-        self.state.lock().is_running
     }
 
     /// Blocks recorded up to this epoch are not this process's leaks: a child's parent had them.

@@ -1,0 +1,102 @@
+//! The library's own beginning and end in a process.
+//!
+//! The loader calls the first function when it has mapped the library (under `LD_PRELOAD` before
+//! the program starts) and the second after `exit` has run every handler: the interpreter is
+//! finalised then, so what is still allocated had its chance to be released.
+
+#![expect(unsafe_code, reason = "places function pointers where the loader finds them")]
+
+use super::barrier::{barrier, silence_own_panics};
+use super::reports::{self, Format};
+use super::session;
+use crate::capture::EventPlace;
+use crate::memory::reentry::OurOwnWork;
+use crate::report::file;
+use crate::tracker::options::Options;
+use crate::tracker::{existing, log, tracker};
+use std::ffi::CStr;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+#[cfg(all(target_os = "linux", not(any(test, miri, loom))))]
+#[used]
+#[unsafe(link_section = ".init_array")]
+static AT_LOAD: extern "C" fn() = at_load;
+
+#[cfg(all(target_os = "linux", not(any(test, miri, loom))))]
+#[used]
+#[unsafe(link_section = ".fini_array")]
+static AT_EXIT: extern "C" fn() = at_exit;
+
+static IS_REPORTED: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn at_load() {
+    barrier((), || {
+        silence_own_panics();
+        let log_trouble = log::install(environment(c"HEAPLEDGER_LOG").as_deref()).err();
+        let options = environment(c"HEAPLEDGER_OPTIONS").filter(|_| is_preloaded());
+        if options.is_none() && log_trouble.is_none() {
+            return;
+        }
+        let Some(tracker) = tracker() else { return };
+        if let Some(trouble) = log_trouble {
+            tracker.session().note_trouble(&trouble);
+        }
+        if let Some(options) = options {
+            start_by_environment(&options);
+        }
+    });
+}
+
+/// Starts with the environment's options. There is nobody to answer to here: a mistake in them is
+/// noted for the report and the log, and the options before it hold.
+fn start_by_environment(text: &str) {
+    let Some(tracker) = tracker() else { return };
+    let options = Options::of_session().with(text).unwrap_or_else(|error| {
+        tracker.session().note_trouble(&format!("HEAPLEDGER_OPTIONS: {error}"));
+        Options::of_session()
+    });
+    tracker.session().begin_by_environment();
+    session::start(options);
+}
+
+extern "C" fn at_exit() {
+    barrier((), write_exit_report);
+}
+
+/// Writes the report that the options ask for, once. Harmless to call again, and in a child that
+/// shares this process's memory for a moment.
+pub(crate) fn write_exit_report() {
+    let Some(tracker) = existing() else { return };
+    if !tracker.session().is_this_process() {
+        return;
+    }
+    let Some(pattern) = tracker.session().options().json else { return };
+    if IS_REPORTED.swap(true, Ordering::AcqRel) {
+        return;
+    }
+    let _ours = OurOwnWork::begin();
+    tracker.verify(EventPlace::UNKNOWN);
+    let path = file::expand(&pattern);
+    let json = reports::report(tracker, Format::Json);
+    if let Err(error) = file::write(Path::new(&path), json.as_bytes()) {
+        tracing::error!("the report could not be written to {path}: {error}");
+    }
+}
+
+/// A variable of the environment; none for a program that runs with more rights than its user.
+fn environment(name: &CStr) -> Option<String> {
+    // SAFETY: the name ends with NUL.
+    let value = unsafe { libc::secure_getenv(name.as_ptr()) };
+    if value.is_null() {
+        return None;
+    }
+    // SAFETY: not null, so it is a string of the environment; nobody changes that while the loader
+    // runs this function, and it is copied at once.
+    Some(unsafe { CStr::from_ptr(value) }.to_string_lossy().into_owned())
+}
+
+/// Whether the loader was asked to put this library in front of the program's own.
+fn is_preloaded() -> bool {
+    environment(c"LD_PRELOAD").is_some_and(|list| list.contains("heapledger"))
+}

@@ -1,0 +1,187 @@
+//! Adopting, releasing and disowning memory that others allocated.
+
+#![expect(unsafe_code, reason = "exports with pointers, and naked functions")]
+
+use super::HlStatus;
+use super::barrier::barrier;
+use super::caller::{called_from, jump_with_caller};
+use super::pointers;
+use super::query::HlBlockInfo;
+use super::status::fail;
+use crate::capture::EventPlace;
+use crate::ledger::FamilyId;
+use crate::memory::{Address, ByteCount};
+use crate::tracker::adopt::AdoptError;
+use crate::tracker::release::ReleaseVerdict;
+use crate::tracker::tracker;
+use std::ffi::{c_char, c_void};
+
+/// Records memory that others allocated, as a live block of `size` bytes that its owner will
+/// release with a function nobody named. `size` may be zero for an opaque handle.
+///
+/// `HL_INVALID_ARGUMENT` when a live block is recorded there already; `HL_NULL_POINTER` for null.
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+pub extern "C" fn hl_adopt(pointer: *mut c_void, size: usize) -> HlStatus {
+    jump_with_caller!("rdx", "x2", adopt_from)
+}
+
+/// Adopts as `hl_adopt`, for a family that `hl_family_declare` gave a number.
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+pub extern "C" fn hl_adopt_as(pointer: *mut c_void, size: usize, family: u32) -> HlStatus {
+    jump_with_caller!("rcx", "x3", adopt_as_from)
+}
+
+/// Says that the owner of a block is about to release it, whatever its family; the block leaves the
+/// ledger. `HL_FINDING` when it was released before or is not known: then do not release it.
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+pub extern "C" fn hl_disown(pointer: *mut c_void) -> HlStatus {
+    jump_with_caller!("rsi", "x1", disown_from)
+}
+
+/// Says that a function of `family` is about to release a block. `HL_OK`: carry it out.
+/// `HL_FINDING`: it is an error, now recorded; do not carry it out.
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+pub extern "C" fn hl_release(pointer: *mut c_void, family: u32) -> HlStatus {
+    jump_with_caller!("rdx", "x2", release_from)
+}
+
+/// Reports a second release of a block as a `double-free`, from what `hl_describe` said right after
+/// the first one. The ledger is not asked: the address may belong to another block by now.
+///
+/// # Safety
+/// * `block` is null or points at an `hl_block_info` with its `struct_size` set.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hl_note_double_release(block: *const HlBlockInfo) -> HlStatus {
+    barrier(HlStatus::Panic, || {
+        // SAFETY: the caller's duties are those of `check_struct_size`.
+        if let Err(status) = unsafe { pointers::check_struct_size(block) } {
+            return status;
+        }
+        // SAFETY: not null and of our size, as just checked; copied because it may be packed.
+        let block = unsafe { block.read_unaligned() };
+        let Some(tracker) = tracker() else { return HlStatus::OutOfMemory };
+        match block.to_record() {
+            Some(record) => tracker.note_double_release(&record, EventPlace::default()),
+            None => return fail(HlStatus::InvalidArgument, "the block was not released before"),
+        }
+        HlStatus::Ok
+    })
+}
+
+/// Declares that blocks from one function are released by another, and gives the pair a number.
+/// The same pair has the same number. `HL_LIMIT` when too many are declared.
+///
+/// # Safety
+/// * `allocate_name` and `release_name` are null or end with NUL; `family` is null or a place for
+///   one number.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hl_family_declare(
+    allocate_name: *const c_char,
+    release_name: *const c_char,
+    family: *mut u32,
+) -> HlStatus {
+    barrier(HlStatus::Panic, || {
+        // SAFETY: the caller vouches for the string.
+        let allocate = match unsafe { pointers::text(allocate_name, "allocate_name") } {
+            Ok(text) => text,
+            Err(status) => return status,
+        };
+        // SAFETY: the caller vouches for the string.
+        let release = match unsafe { pointers::text(release_name, "release_name") } {
+            Ok(text) => text,
+            Err(status) => return status,
+        };
+        if family.is_null() {
+            return HlStatus::NullPointer;
+        }
+        let Some(tracker) = tracker() else { return HlStatus::OutOfMemory };
+        match tracker.families().declare(allocate, release) {
+            // SAFETY: not null, so it is a place for one number.
+            Some(number) => unsafe { pointers::write(family, u32::from(number.0)) },
+            None => fail(HlStatus::Limit, "too many families are declared"),
+        }
+    })
+}
+
+extern "C" fn adopt_from(pointer: *mut c_void, size: usize, caller: usize) -> HlStatus {
+    adopt(pointer, size, FamilyId::ADOPTED, caller)
+}
+
+extern "C" fn adopt_as_from(
+    pointer: *mut c_void,
+    size: usize,
+    family: u32,
+    caller: usize,
+) -> HlStatus {
+    match u16::try_from(family) {
+        Ok(family) => adopt(pointer, size, FamilyId(family), caller),
+        Err(_) => no_such_family(family),
+    }
+}
+
+extern "C" fn disown_from(pointer: *mut c_void, caller: usize) -> HlStatus {
+    release(pointer, None, caller)
+}
+
+extern "C" fn release_from(pointer: *mut c_void, family: u32, caller: usize) -> HlStatus {
+    match u16::try_from(family) {
+        Ok(family) => release(pointer, Some(FamilyId(family)), caller),
+        Err(_) => no_such_family(family),
+    }
+}
+
+fn no_such_family(family: u32) -> HlStatus {
+    barrier(HlStatus::Panic, || {
+        fail(HlStatus::InvalidArgument, format!("no family has the number {family}"))
+    })
+}
+
+fn adopt(pointer: *mut c_void, size: usize, family: FamilyId, caller: usize) -> HlStatus {
+    let pointer = Address::new(pointer.expose_provenance());
+    barrier(HlStatus::Panic, || {
+        let Some(tracker) = tracker() else { return HlStatus::OutOfMemory };
+        match tracker.adopt(pointer, ByteCount::new(size), family, called_from(caller)) {
+            Ok(()) => HlStatus::Ok,
+            Err(_) if pointer.is_null() => fail(HlStatus::NullPointer, "the pointer is null"),
+            Err(error) => fail(HlStatus::InvalidArgument, explain(error, pointer, family)),
+        }
+    })
+}
+
+fn explain(error: AdoptError, pointer: Address, family: FamilyId) -> String {
+    match error {
+        AdoptError::NotAnAddress => format!("{pointer} is no address a program can have"),
+        AdoptError::AlreadyRecorded => {
+            format!("a live block is recorded at {pointer} already: it has an owner")
+        }
+        AdoptError::UnknownFamily => format!("no family has the number {}", family.0),
+        AdoptError::SizeTooLarge => {
+            format!("a block at {pointer} of that size would reach beyond the address space")
+        }
+    }
+}
+
+fn release(pointer: *mut c_void, family: Option<FamilyId>, caller: usize) -> HlStatus {
+    let pointer = Address::new(pointer.expose_provenance());
+    barrier(HlStatus::Panic, || {
+        if pointer.is_null() {
+            return HlStatus::NullPointer;
+        }
+        let Some(tracker) = tracker() else { return HlStatus::OutOfMemory };
+        let place = called_from(caller);
+        let verdict = match family {
+            Some(family) => tracker.release_by_owner(pointer, family, place),
+            None => tracker.disown(pointer, place),
+        };
+        match verdict {
+            ReleaseVerdict::Execute => HlStatus::Ok,
+            ReleaseVerdict::Withheld | ReleaseVerdict::Refused | ReleaseVerdict::Unknown => {
+                HlStatus::Finding
+            }
+        }
+    })
+}

@@ -1,0 +1,99 @@
+//! Pointers of callers, turned into values or refused.
+
+#![expect(unsafe_code, reason = "reads and writes through pointers that callers vouch for")]
+
+use super::HlStatus;
+use super::status::fail;
+use std::ffi::{CStr, c_char};
+
+/// The caller's place for a text: `buffer` of `capacity` bytes, and where the length goes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TextOut {
+    pub(super) buffer: *mut c_char,
+    pub(super) capacity: usize,
+    pub(super) length: *mut usize,
+}
+
+/// Writes `text` and a final NUL, and its length without the NUL. When it does not fit, only the
+/// length is written.
+///
+/// # Safety
+/// * `out.buffer` is null or has `out.capacity` bytes that the caller may write.
+/// * `out.length` is null or a place for one number.
+pub(super) unsafe fn write_text(text: &str, out: TextOut) -> HlStatus {
+    if out.length.is_null() && out.buffer.is_null() {
+        return HlStatus::NullPointer;
+    }
+    if !out.length.is_null() {
+        // SAFETY: not null, so it is a place for one number.
+        unsafe { out.length.write_unaligned(text.len()) };
+    }
+    if out.buffer.is_null() || out.capacity <= text.len() {
+        return HlStatus::BufferTooSmall;
+    }
+    let buffer = out.buffer.cast::<u8>();
+    // SAFETY: the buffer has more than `text.len()` bytes, and nothing of ours lies in it.
+    unsafe { buffer.copy_from_nonoverlapping(text.as_ptr(), text.len()) };
+    // SAFETY: as above, the byte after the text is still inside.
+    let end = unsafe { buffer.add(text.len()) };
+    // SAFETY: as above.
+    unsafe { end.write(0) };
+    HlStatus::Ok
+}
+
+/// The bytes of a C string; `None` for null.
+///
+/// # Safety
+/// * `text` is null or ends with NUL, and lives until the result is no longer used.
+pub(super) unsafe fn bytes<'a>(text: *const c_char) -> Option<&'a [u8]> {
+    if text.is_null() {
+        return None;
+    }
+    // SAFETY: not null, so it ends with NUL, and the caller keeps it alive.
+    Some(unsafe { CStr::from_ptr(text) }.to_bytes())
+}
+
+/// The text of a C string that must be there and be UTF-8.
+///
+/// # Safety
+/// * As for [`bytes`].
+pub(super) unsafe fn text<'a>(pointer: *const c_char, name: &str) -> Result<&'a str, HlStatus> {
+    // SAFETY: the caller's duties are the same.
+    let Some(bytes) = (unsafe { bytes(pointer) }) else {
+        return Err(fail(HlStatus::NullPointer, format!("{name} is null")));
+    };
+    std::str::from_utf8(bytes)
+        .map_err(|_| fail(HlStatus::InvalidArgument, format!("{name} is not valid UTF-8")))
+}
+
+/// Writes one value through a pointer that must be there.
+///
+/// # Safety
+/// * `place` is null or a place for one value.
+pub(super) unsafe fn write<T>(place: *mut T, value: T) -> HlStatus {
+    if place.is_null() {
+        return HlStatus::NullPointer;
+    }
+    // SAFETY: not null, so it is a place for one value; the caller may have packed it.
+    unsafe { place.write_unaligned(value) };
+    HlStatus::Ok
+}
+
+/// The `struct_size` that the caller wrote at the start of a structure, if it is the one this
+/// library was built with.
+///
+/// # Safety
+/// * `structure` is null or points at a structure whose first field is its `u64` size.
+pub(super) unsafe fn check_struct_size<T>(structure: *const T) -> Result<(), HlStatus> {
+    if structure.is_null() {
+        return Err(HlStatus::NullPointer);
+    }
+    // SAFETY: not null, and every structure of the interface begins with this field.
+    let size = unsafe { structure.cast::<u64>().read_unaligned() };
+    let ours = size_of::<T>() as u64;
+    if size == ours {
+        return Ok(());
+    }
+    let sentence = format!("struct_size is {size}, and this library's structure has {ours} bytes");
+    Err(fail(HlStatus::StructSize, sentence))
+}

@@ -1,0 +1,257 @@
+//! Reports and other texts.
+
+#![expect(unsafe_code, reason = "exports with pointers")]
+
+use super::HlStatus;
+use super::barrier::barrier;
+use super::pointers::{TextOut, text, write_text};
+use super::status::fail;
+use crate::detect::Finding;
+use crate::memory::Address;
+use crate::memory::lock::Lock;
+use crate::report::{Suppressions, TextOptions, assemble, file, json, render_saved, text as for_people};
+use crate::tracker::snapshot::Mark;
+use crate::tracker::{Tracker, tracker};
+use std::ffi::{c_char, c_void};
+use std::path::Path;
+
+static SUPPRESSIONS: Lock<Option<Suppressions>> = Lock::new(None);
+
+/// Adds the rules of a file to those in force.
+pub(super) fn load_suppressions(path: &str) -> Result<(), String> {
+    let rules = Suppressions::load(Path::new(path)).map_err(|error| error.to_string())?;
+    SUPPRESSIONS.lock().get_or_insert_default().extend(rules);
+    Ok(())
+}
+
+fn suppressions() -> Suppressions {
+    SUPPRESSIONS.lock().clone().unwrap_or_default()
+}
+
+pub(super) fn finding_json(tracker: &Tracker, finding: &Finding) -> String {
+    json::write_finding(&assemble::finding(tracker, finding, &suppressions()))
+}
+
+/// The form of a report: 0 JSON, 1 text.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Format {
+    Json,
+    Text,
+}
+
+impl Format {
+    fn from_number(number: u32) -> Result<Self, HlStatus> {
+        match number {
+            0 => Ok(Self::Json),
+            1 => Ok(Self::Text),
+            _ => Err(fail(
+                HlStatus::InvalidArgument,
+                format!("there is no format {number}: 0 is JSON, 1 is text"),
+            )),
+        }
+    }
+}
+
+pub(super) fn report(tracker: &Tracker, format: Format) -> String {
+    let report = assemble::report(tracker, &suppressions());
+    match format {
+        Format::Json => json::write(&report),
+        Format::Text => for_people::render(&report, TextOptions::default()),
+    }
+}
+
+/// Reads the rules of a suppressions file and adds them to those in force. `HL_IO` when it cannot
+/// be read or has a line that is no rule; `hl_last_error` names file, line and mistake.
+///
+/// # Safety
+/// * `path` is null or ends with NUL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hl_suppressions_load(path: *const c_char) -> HlStatus {
+    barrier(HlStatus::Panic, || {
+        // SAFETY: the caller vouches for the string.
+        match unsafe { text(path, "path") } {
+            Ok(path) => match load_suppressions(path) {
+                Ok(()) => HlStatus::Ok,
+                Err(sentence) => fail(HlStatus::Io, sentence),
+            },
+            Err(status) => status,
+        }
+    })
+}
+
+/// Writes the report of this process as JSON (`docs/abi.md` describes it).
+///
+/// # Safety
+/// * `buffer` is null or has `capacity` bytes; `length` is null or a place for one number.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hl_report_json(
+    buffer: *mut c_char,
+    capacity: usize,
+    length: *mut usize,
+) -> HlStatus {
+    let out = TextOut { buffer, capacity, length };
+    // SAFETY: the caller's duties are the same.
+    barrier(HlStatus::Panic, || unsafe { answer(out, |tracker| report(tracker, Format::Json)) })
+}
+
+/// Writes the report of this process as text for people.
+///
+/// # Safety
+/// * As for `hl_report_json`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hl_report_text(
+    buffer: *mut c_char,
+    capacity: usize,
+    length: *mut usize,
+) -> HlStatus {
+    let out = TextOut { buffer, capacity, length };
+    // SAFETY: the caller's duties are the same.
+    barrier(HlStatus::Panic, || unsafe { answer(out, |tracker| report(tracker, Format::Text)) })
+}
+
+/// Writes the report of this process to a file; `%p` in `path` stands for the process's number. The
+/// file appears when it is complete, readable by its owner alone. `format`: 0 JSON, 1 text.
+///
+/// # Safety
+/// * `path` is null or ends with NUL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hl_report_write(path: *const c_char, format: u32) -> HlStatus {
+    barrier(HlStatus::Panic, || {
+        // SAFETY: the caller vouches for the string.
+        let path = match unsafe { text(path, "path") } {
+            Ok(path) => file::expand(path),
+            Err(status) => return status,
+        };
+        let format = match Format::from_number(format) {
+            Ok(format) => format,
+            Err(status) => return status,
+        };
+        let Some(tracker) = tracker() else { return HlStatus::OutOfMemory };
+        match file::write(Path::new(&path), report(tracker, format).as_bytes()) {
+            Ok(()) => HlStatus::Ok,
+            Err(error) => fail(HlStatus::Io, format!("{path} cannot be written: {error}")),
+        }
+    })
+}
+
+/// Writes the leaks since `mark` (0: since the start) as a JSON array of findings.
+///
+/// # Safety
+/// * As for `hl_report_json`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hl_leaks_json(
+    since: u64,
+    buffer: *mut c_char,
+    capacity: usize,
+    length: *mut usize,
+) -> HlStatus {
+    let found = |tracker: &Tracker| tracker.leaks(Mark::from_number(since).epoch);
+    let out = TextOut { buffer, capacity, length };
+    // SAFETY: the caller's duties are the same.
+    barrier(HlStatus::Panic, || unsafe { answer(out, |tracker| array(tracker, &found(tracker))) })
+}
+
+/// Writes the findings first seen after `mark` (0: since the start), leaks not included, as a JSON
+/// array.
+///
+/// # Safety
+/// * As for `hl_report_json`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hl_findings_json(
+    since: u64,
+    buffer: *mut c_char,
+    capacity: usize,
+    length: *mut usize,
+) -> HlStatus {
+    let found = |tracker: &Tracker| tracker.findings().since(Mark::from_number(since).finding);
+    let out = TextOut { buffer, capacity, length };
+    // SAFETY: the caller's duties are the same.
+    barrier(HlStatus::Panic, || unsafe { answer(out, |tracker| array(tracker, &found(tracker))) })
+}
+
+fn array(tracker: &Tracker, found: &[Finding]) -> String {
+    json::write_findings(&assemble::findings(tracker, found, &suppressions()))
+}
+
+/// Writes what is known of the block that `pointer` starts or lies in as JSON: `{"address", "size",
+/// "offset", "state", "family", "handed_to_python", "foreign_function", "stacks": {"allocated",
+/// "released"}}`. `HL_NOT_FOUND` when the ledger knows of none.
+///
+/// # Safety
+/// * As for `hl_report_json`; `pointer` may be anything.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hl_describe_json(
+    pointer: *const c_void,
+    buffer: *mut c_char,
+    capacity: usize,
+    length: *mut usize,
+) -> HlStatus {
+    let pointer = Address::new(pointer.addr());
+    barrier(HlStatus::Panic, || {
+        let Some(tracker) = tracker() else { return HlStatus::OutOfMemory };
+        let Some(record) = tracker.block_at(pointer) else { return HlStatus::NotFound };
+        let offset = pointer.bytes_after(record.address).unwrap_or(0);
+        let json = assemble::block(tracker, &record, offset).to_string();
+        // SAFETY: the caller's duties are the same.
+        unsafe { write_text(&json, TextOut { buffer, capacity, length }) }
+    })
+}
+
+/// Reads a saved JSON report of `json_length` bytes and writes it as JSON (`format` 0) or text (1),
+/// with the suppressions of a file applied if `suppressions_path` is not null.
+/// `HL_INVALID_ARGUMENT` when it is no report; `hl_last_error` says why.
+///
+/// # Safety
+/// * `json` is null or has `json_length` bytes; `suppressions_path` is null or ends with NUL;
+///   otherwise as for `hl_report_json`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hl_report_render(
+    json: *const c_char,
+    json_length: usize,
+    suppressions_path: *const c_char,
+    format: u32,
+    buffer: *mut c_char,
+    capacity: usize,
+    length: *mut usize,
+) -> HlStatus {
+    barrier(HlStatus::Panic, || {
+        if json.is_null() {
+            return fail(HlStatus::NullPointer, "json is null");
+        }
+        // SAFETY: not null, so the caller vouches for `json_length` bytes.
+        let json = unsafe { std::slice::from_raw_parts(json.cast::<u8>(), json_length) };
+        let rules = if suppressions_path.is_null() {
+            Suppressions::default()
+        } else {
+            // SAFETY: the caller vouches for the string.
+            match unsafe { text(suppressions_path, "suppressions_path") } {
+                Ok(path) => match Suppressions::load(Path::new(path)) {
+                    Ok(rules) => rules,
+                    Err(error) => return fail(HlStatus::Io, error.to_string()),
+                },
+                Err(status) => return status,
+            }
+        };
+        let rendered = Format::from_number(format).and_then(|format| {
+            render_saved(json, &rules, format == Format::Text)
+                .map_err(|error| fail(HlStatus::InvalidArgument, error.to_string()))
+        });
+        match rendered {
+            // SAFETY: the caller's duties are the same.
+            Ok(text) => unsafe { write_text(&text, TextOut { buffer, capacity, length }) },
+            Err(status) => status,
+        }
+    })
+}
+
+/// Makes a text from the tracker and writes it.
+///
+/// # Safety
+/// * As for `write_text`.
+unsafe fn answer(out: TextOut, make: impl FnOnce(&Tracker) -> String) -> HlStatus {
+    match tracker() {
+        // SAFETY: the caller's duties are the same.
+        Some(tracker) => unsafe { write_text(&make(tracker), out) },
+        None => HlStatus::OutOfMemory,
+    }
+}

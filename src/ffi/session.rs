@@ -1,0 +1,90 @@
+//! Starting and stopping a session.
+
+#![expect(unsafe_code, reason = "exports with pointers")]
+
+use super::HlStatus;
+use super::barrier::barrier;
+use super::pointers::{bytes, text};
+use super::status::fail;
+use crate::tracker::options::{Options, Scope};
+use crate::tracker::session::StateError;
+use crate::tracker::tracker;
+use std::ffi::c_char;
+
+/// Starts a session. `options` is text such as `scope=explicit:check=quarantine,redzone` or null
+/// for the defaults; a colon inside a value is written `\\:`.
+///
+/// `HL_STATE` when one is running, `HL_INVALID_ARGUMENT` for an option that does not exist,
+/// `HL_UNSUPPORTED` for a scope that this process cannot have. A session that the environment
+/// started goes on with the environment's options, and `HL_OK` is returned.
+///
+/// # Safety
+/// * `options` is null or ends with NUL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hl_start(options: *const c_char) -> HlStatus {
+    barrier(HlStatus::Panic, || {
+        // SAFETY: the caller vouches for the string.
+        let given = match unsafe { bytes(options) } {
+            None => "",
+            // SAFETY: the caller vouches for the string.
+            Some(_) => match unsafe { text(options, "options") } {
+                Ok(text) => text,
+                Err(status) => return status,
+            },
+        };
+        match Options::of_session().with(given) {
+            Ok(options) => start(options),
+            Err(error) => fail(HlStatus::InvalidArgument, error.0),
+        }
+    })
+}
+
+pub(super) fn start(options: Options) -> HlStatus {
+    let Some(tracker) = tracker() else { return HlStatus::OutOfMemory };
+    if options.scope != Scope::Explicit {
+        let scope = options.scope.name();
+        return fail(
+            HlStatus::Unsupported,
+            format!("the scope \"{scope}\" needs interception, which this build does not have: use \"explicit\""),
+        );
+    }
+    if let Some(path) = &options.suppressions
+        && let Err(error) = super::reports::load_suppressions(path)
+    {
+        return fail(HlStatus::Io, error);
+    }
+    match tracker.session().start(options) {
+        Ok(()) => HlStatus::Ok,
+        Err(StateError::Running | StateError::NotRunning) => {
+            fail(HlStatus::State, "a session is running already: stop it first")
+        }
+    }
+}
+
+/// Stops the session. Our own functions go on recording; what is known stays known. `HL_STATE`
+/// when none is running. A session that the environment started goes on until exit.
+#[unsafe(no_mangle)]
+pub extern "C" fn hl_stop() -> HlStatus {
+    barrier(HlStatus::Panic, || {
+        let Some(tracker) = tracker() else { return HlStatus::OutOfMemory };
+        match tracker.session().stop() {
+            Ok(()) => HlStatus::Ok,
+            Err(StateError::Running | StateError::NotRunning) => {
+                fail(HlStatus::State, "no session is running")
+            }
+        }
+    })
+}
+
+/// Looks for damage in every recorded block now: behind live ones, inside withheld ones. Each
+/// damaged block is a finding, once. `HL_FINDING` when there was new damage.
+#[unsafe(no_mangle)]
+pub extern "C" fn hl_check() -> HlStatus {
+    barrier(HlStatus::Panic, || {
+        let Some(tracker) = tracker() else { return HlStatus::OutOfMemory };
+        match tracker.verify(crate::capture::EventPlace::default()).damaged_count {
+            0 => HlStatus::Ok,
+            _ => HlStatus::Finding,
+        }
+    })
+}

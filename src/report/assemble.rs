@@ -1,0 +1,185 @@
+//! A report of this process, from what the tracker knows.
+
+use super::model::{ForeignFunction, Frame, Limits, Process, Report, Stats};
+use super::translate::{Resolver, finding_to_model, findings_to_model};
+use super::{Suppressions, model, timestamp};
+use crate::capture::{self, CaptureCounters, PythonStatus};
+use crate::detect::{BlockFacts, Finding, FindingKind};
+use crate::ledger::{BlockRecord, FamilyId, StackId};
+use crate::tracker::Tracker;
+use crate::tracker::options::Options;
+use crate::tracker::snapshot::{Snapshot, Statistics};
+use serde_json::Value;
+
+/// Gives names to the numbers in findings.
+#[derive(Clone, Copy, Debug)]
+pub struct Names<'a>(pub &'a Tracker);
+
+impl Resolver for Names<'_> {
+    fn frames(&self, stack: StackId) -> Vec<Frame> {
+        self.0.capture().frames(stack).into_iter().map(Frame::from).collect()
+    }
+
+    fn foreign_function(&self, stack: StackId) -> Option<ForeignFunction> {
+        let found = self.0.capture().foreign_function(stack)?;
+        Some(ForeignFunction { library: found.library, name: found.name })
+    }
+
+    fn family_name(&self, family: FamilyId) -> String {
+        self.0.families().names(family).family
+    }
+
+    fn allocate_name(&self, family: FamilyId) -> String {
+        self.0.families().names(family).allocate
+    }
+
+    fn release_name(&self, family: FamilyId) -> String {
+        self.0.families().names(family).release
+    }
+}
+
+impl From<capture::Frame> for Frame {
+    fn from(frame: capture::Frame) -> Self {
+        match frame {
+            capture::Frame::Python { file, line, function } => {
+                Self::Python { file, line, function }
+            }
+            capture::Frame::Native { library, function, file, line, address } => {
+                Self::Native { library, function, file, line, address }
+            }
+        }
+    }
+}
+
+/// The report of this process at this moment, with `suppressions` applied.
+#[must_use]
+pub fn report(tracker: &Tracker, suppressions: &Suppressions) -> Report {
+    let snapshot = tracker.snapshot();
+    let mut findings = findings_to_model(&snapshot.findings, &Names(tracker));
+    let mut limits = limits(&snapshot, tracker.capture().counters());
+    suppressions.apply(&mut findings, &mut limits);
+    Report {
+        process: process(tracker, &snapshot),
+        options: options(&snapshot.options),
+        stats: stats(&snapshot.statistics),
+        limits,
+        findings,
+        ..Report::default()
+    }
+}
+
+/// Some findings as the report would have them.
+#[must_use]
+pub fn findings(
+    tracker: &Tracker,
+    found: &[Finding],
+    suppressions: &Suppressions,
+) -> Vec<model::Finding> {
+    let mut findings = findings_to_model(found, &Names(tracker));
+    suppressions.apply(&mut findings, &mut Limits::default());
+    findings
+}
+
+/// One finding as the report would have it.
+#[must_use]
+pub fn finding(tracker: &Tracker, found: &Finding, rules: &Suppressions) -> model::Finding {
+    let mut finding = finding_to_model(found, &Names(tracker));
+    rules.apply(std::slice::from_mut(&mut finding), &mut Limits::default());
+    finding
+}
+
+/// What is known of one block: the JSON of `hl_describe_json`.
+#[must_use]
+pub fn block(tracker: &Tracker, record: &BlockRecord, offset: usize) -> Value {
+    let names = Names(tracker);
+    let facts = BlockFacts::from(record);
+    serde_json::json!({
+        "address": record.address.get(),
+        "size": record.size.get(),
+        "offset": offset,
+        "state": record.state.name(),
+        "family": names.family_name(record.family),
+        "handed_to_python": facts.handed_to_python,
+        "foreign_function": names.foreign_function(record.allocated),
+        "stacks": {
+            "allocated": names.frames(record.allocated),
+            "released": names.frames(record.released),
+        },
+    })
+}
+
+fn process(tracker: &Tracker, snapshot: &Snapshot) -> Process {
+    let python = match tracker.capture().python_status() {
+        PythonStatus::Connected { version, .. } => Some(version.to_string()),
+        PythonStatus::NotPython | PythonStatus::Unsupported { .. } | PythonStatus::TurnedOff => {
+            None
+        }
+    };
+    Process {
+        pid: std::process::id(),
+        argv: arguments(),
+        python,
+        platform: format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH),
+        started: timestamp::utc_text(snapshot.started),
+        duration_s: snapshot.duration.as_secs_f64(),
+        ..Process::default()
+    }
+}
+
+/// The program's own arguments: a shared object has no `main` that could pass them on.
+fn arguments() -> Vec<String> {
+    let bytes = std::fs::read("/proc/self/cmdline").unwrap_or_default();
+    let words = bytes.strip_suffix(b"\0").unwrap_or(&bytes).split(|&byte| byte == 0);
+    words.map(|word| String::from_utf8_lossy(word).into_owned()).collect()
+}
+
+fn options(options: &Options) -> model::Options {
+    model::Options {
+        scope: options.scope.name().to_owned(),
+        checks: options.check_names().iter().map(|&name| name.to_owned()).collect(),
+        native_stacks: options.native_stacks.name().to_owned(),
+        ..model::Options::default()
+    }
+}
+
+fn stats(statistics: &Statistics) -> Stats {
+    let Statistics { sums, withheld, findings, ledger, .. } = statistics;
+    let by_kind = FindingKind::ALL.iter().zip(findings);
+    Stats {
+        live_blocks: sums.live_blocks,
+        live_bytes: sums.live_bytes,
+        peak_blocks: sums.peak_blocks,
+        peak_bytes: sums.peak_bytes,
+        total_blocks: sums.total_blocks,
+        total_bytes: sums.total_bytes,
+        quarantined_blocks: withheld.0,
+        quarantined_bytes: withheld.1,
+        findings: by_kind
+            .filter(|(kind, _)| **kind != FindingKind::Leak)
+            .map(|(kind, count)| (kind.name().to_owned(), *count))
+            .collect(),
+        ledger_bytes: ledger.mapped_byte_count,
+        ..Stats::default()
+    }
+}
+
+fn limits(snapshot: &Snapshot, capture: CaptureCounters) -> Limits {
+    let ledger = snapshot.statistics.ledger;
+    let mut limits = Limits {
+        stack_cut_count: capture.stack_cut_count,
+        stack_frame_max: capture::PYTHON_FRAME_COUNT_MAX as u64,
+        stack_dropped_count: capture.stack_dropped_count,
+        record_dropped_count: ledger.dropped_record_count,
+        finding_dropped_count: snapshot.statistics.dropped_finding_count,
+        ..Limits::default()
+    };
+    let others = [
+        ("record_superseded_count", ledger.superseded_record_count),
+        ("site_dropped_count", capture.site_dropped_count),
+        ("text_cut_count", capture.text_cut_count),
+        ("text_dropped_count", capture.text_dropped_count),
+    ];
+    limits.more.extend(others.map(|(name, count)| (name.to_owned(), Value::from(count))));
+    limits.more.insert("troubles".to_owned(), Value::from(snapshot.troubles.clone()));
+    limits
+}

@@ -1,0 +1,123 @@
+//! Writing a report to a file so that a reader finds all of it or nothing.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// How many temporary names are tried before giving up.
+const NAME_TRY_COUNT: u32 = 16;
+
+static NAME_COUNT: AtomicU32 = AtomicU32::new(0);
+
+/// Replaces `%p` by the number of this process and `%%` by a percent sign.
+#[must_use]
+pub fn expand(pattern: &str) -> String {
+    let mut path = String::new();
+    let mut letters = pattern.chars().peekable();
+    while let Some(letter) = letters.next() {
+        match (letter, letters.peek()) {
+            ('%', Some('p')) => path.push_str(&std::process::id().to_string()),
+            ('%', Some('%')) => path.push('%'),
+            _ => {
+                path.push(letter);
+                continue;
+            }
+        }
+        letters.next();
+    }
+    path
+}
+
+/// Writes `bytes` to `path` under a temporary name in the same folder, readable by the owner alone,
+/// and then renames it. What was there before stays until then, and stays when writing fails.
+///
+/// # Errors
+/// What the file system says; the temporary file is gone then.
+pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let (temporary, mut file) = create_beside(path)?;
+    let written = file.write_all(bytes).and_then(|()| fs::rename(&temporary, path));
+    if written.is_err() {
+        // Best effort: the error that matters is the one being returned.
+        let _ = fs::remove_file(&temporary);
+    }
+    written
+}
+
+fn create_beside(path: &Path) -> io::Result<(PathBuf, File)> {
+    let name = path.file_name().ok_or_else(|| {
+        io::Error::new(io::ErrorKind::InvalidInput, "the path does not end in the name of a file")
+    })?;
+    let mut trouble = io::Error::from(io::ErrorKind::AlreadyExists);
+    for _ in 0..NAME_TRY_COUNT {
+        let mut temporary = name.to_owned();
+        temporary.push(format!(".{:016x}.tmp", unpredictable()));
+        let temporary = path.with_file_name(temporary);
+        // `create_new` refuses existing files and links alike.
+        let options = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary);
+        match options {
+            Ok(file) => return Ok((temporary, file)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => trouble = error,
+            Err(error) => return Err(error),
+        }
+    }
+    Err(trouble)
+}
+
+/// A number nobody outside can guess: the hash keys of `RandomState` come from the kernel.
+fn unpredictable() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+    RandomState::new().hash_one((now, NAME_COUNT.fetch_add(1, Ordering::Relaxed)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn folder(name: &str) -> PathBuf {
+        let folder = std::env::temp_dir().join(format!("heapledger-{name}-{}", std::process::id()));
+        fs::create_dir_all(&folder).expect("a folder for the test");
+        folder
+    }
+
+    #[test]
+    fn placeholders_are_replaced() {
+        let pid = std::process::id();
+        assert_eq!(expand("/r/%p.json"), format!("/r/{pid}.json"));
+        assert_eq!(expand("100%%-%x-%"), "100%-%x-%");
+    }
+
+    #[test]
+    fn a_report_replaces_the_old_one_and_only_its_owner_may_read_it() {
+        let folder = folder("replace");
+        let path = folder.join("report.json");
+        write(&path, b"first").expect("written");
+        write(&path, b"second").expect("written again");
+        assert_eq!(fs::read(&path).expect("there"), b"second");
+        let mode = fs::metadata(&path).expect("there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(fs::read_dir(&folder).expect("there").count(), 1, "no temporary file is left");
+        fs::remove_dir_all(&folder).expect("removed");
+    }
+
+    #[test]
+    fn a_link_is_replaced_and_not_followed() {
+        let folder = folder("link");
+        let (target, link) = (folder.join("target"), folder.join("link.json"));
+        fs::write(&target, b"precious").expect("written");
+        std::os::unix::fs::symlink(&target, &link).expect("linked");
+        write(&link, b"report").expect("written");
+        assert_eq!(fs::read(&target).expect("there"), b"precious");
+        fs::remove_dir_all(&folder).expect("removed");
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_an_error() {
+        assert!(write(Path::new("/nowhere/at/all.json"), b"").is_err());
+        assert!(write(Path::new("/"), b"").is_err());
+    }
+}

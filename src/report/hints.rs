@@ -1,0 +1,322 @@
+//! What a colleague would add to a finding, from what is already known about it.
+//!
+//! Each rule is a function from the evidence to a sentence or nothing, listed in `RULES` in the order
+//! in which the sentences appear. A rule states what it saw, and says "likely" where it guesses.
+
+use super::message::{Names, foreign_name};
+use super::model::{ForeignFunction, Frame, Stacks, file_name};
+use super::number::counted;
+use crate::detect::{Finding, FindingKind, PointerPlace};
+
+/// Everything that a rule may look at.
+#[derive(Clone, Copy, Debug)]
+pub struct Evidence<'a> {
+    /// The finding.
+    pub finding: &'a Finding,
+    /// The functions of the families concerned.
+    pub names: &'a Names,
+    /// Its stacks.
+    pub stacks: &'a Stacks,
+    /// The foreign function that allocated the block.
+    pub foreign_function: Option<&'a ForeignFunction>,
+    /// What the rest of the ledger teaches.
+    pub learned: &'a Learned,
+}
+
+/// What only the whole ledger can know about a finding. Empty: nothing learned.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Learned {
+    /// Whether the allocating function's `restype` is `c_char_p`, which copies the text.
+    pub result_was_copied: bool,
+    /// What usually releases the blocks of the allocating function.
+    pub usual_release: Option<UsualRelease>,
+    /// The type of a Python wrapper of which several copies released the same block.
+    pub copied_wrapper: Option<String>,
+}
+
+/// How the blocks of one allocating function ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct UsualRelease {
+    /// Blocks that `function` released.
+    pub released: u64,
+    /// Blocks that the allocating function returned.
+    pub total: u64,
+    /// What released them.
+    pub function: ForeignFunction,
+}
+
+/// Sizes that are more likely a negative length than a large product.
+const NEGATIVE_SIZES: std::ops::Range<isize> = -(1 << 40)..0;
+
+const RULES: &[fn(&Evidence<'_>) -> Option<String>] = &[
+    copied_result,
+    usual_release,
+    first_release_in_collection,
+    second_release_in_collection,
+    same_line,
+    copied_wrapper,
+    interior_pointer,
+    negative_size,
+    missing_restype,
+];
+
+/// Every hint that applies, in a fixed order.
+#[must_use]
+pub fn all(evidence: &Evidence<'_>) -> Vec<String> {
+    RULES.iter().filter_map(|rule| rule(evidence)).collect()
+}
+
+fn copied_result(evidence: &Evidence<'_>) -> Option<String> {
+    evidence.learned.result_was_copied.then(|| {
+        "returned by a function whose restype is c_char_p: ctypes copied the bytes and dropped the \
+         pointer"
+            .to_owned()
+    })
+}
+
+fn usual_release(evidence: &Evidence<'_>) -> Option<String> {
+    let usual = evidence.learned.usual_release.as_ref()?;
+    let allocating = evidence.foreign_function?;
+    let (released, total) = (usual.released, counted(usual.total, "block"));
+    let releasing = foreign_name(&usual.function);
+    let from = &allocating.name;
+    Some(format!(
+        "{released} of the {total} from {from} were released by {releasing}"
+    ))
+}
+
+fn first_release_in_collection(evidence: &Evidence<'_>) -> Option<String> {
+    let collector = collector(&evidence.stacks.released)?;
+    let what = match evidence.finding.kind {
+        FindingKind::DoubleFree | FindingKind::ReallocAfterFree => "first released",
+        _ => "released",
+    };
+    Some(format!("{what} {collector}"))
+}
+
+fn second_release_in_collection(evidence: &Evidence<'_>) -> Option<String> {
+    let what = match evidence.finding.kind {
+        FindingKind::DoubleFree => "released again",
+        FindingKind::InvalidFree | FindingKind::MismatchedFree => "released",
+        _ => return None,
+    };
+    let collector = collector(&evidence.stacks.here)?;
+    Some(format!("{what} {collector}"))
+}
+
+/// What Python was doing when it released the block by itself.
+fn collector(stack: &[Frame]) -> Option<String> {
+    stack.iter().find_map(|frame| {
+        let Frame::Python { file, function, .. } = frame else {
+            return None;
+        };
+        let name = function.rsplit('.').next().unwrap_or_default();
+        if name == "__del__" {
+            return Some(format!("during garbage collection, in {function}"));
+        }
+        match (file_name(file), function.as_str()) {
+            ("weakref.py", "finalize._exitfunc") => {
+                Some("at interpreter exit, by a weakref.finalize callback".to_owned())
+            }
+            ("weakref.py", "finalize.__call__") => {
+                Some("by a weakref.finalize callback".to_owned())
+            }
+            _ => None,
+        }
+    })
+}
+
+fn same_line(evidence: &Evidence<'_>) -> Option<String> {
+    if evidence.finding.kind != FindingKind::DoubleFree {
+        return None;
+    }
+    let (file, line) = python_line(&evidence.stacks.here)?;
+    (python_line(&evidence.stacks.released)? == (file, line)).then(|| {
+        format!(
+            "both releases come from the same line, {}:{line}",
+            file_name(file)
+        )
+    })
+}
+
+fn python_line(stack: &[Frame]) -> Option<(&str, u32)> {
+    stack.iter().find_map(|frame| match frame {
+        Frame::Python { file, line, .. } => Some((file.as_str(), *line)),
+        Frame::Native { .. } => None,
+    })
+}
+
+fn copied_wrapper(evidence: &Evidence<'_>) -> Option<String> {
+    let wrapper = evidence.learned.copied_wrapper.as_ref()?;
+    Some(format!(
+        "released by two copies of one {wrapper} (copy.copy of an owner copies the pointer, not the \
+         memory)"
+    ))
+}
+
+fn interior_pointer(evidence: &Evidence<'_>) -> Option<String> {
+    let finding = evidence.finding;
+    let block = finding.block?;
+    (finding.kind == FindingKind::InvalidFree && finding.place == PointerPlace::Interior).then(
+        || {
+            format!(
+                "release the start of the block, {}, with {}",
+                block.address, evidence.names.release
+            )
+        },
+    )
+}
+
+fn negative_size(evidence: &Evidence<'_>) -> Option<String> {
+    let finding = evidence.finding;
+    let signed = finding.requested.get().cast_signed();
+    if finding.kind != FindingKind::SizeOverflow || !NEGATIVE_SIZES.contains(&signed) {
+        return None;
+    }
+    // A product that does not fit is recorded as the largest size, which is -1 too.
+    let doubt = if signed == -1 {
+        ", or like a product that overflowed"
+    } else {
+        ""
+    };
+    Some(format!(
+        "the size looks like the negative number {signed}{doubt}"
+    ))
+}
+
+fn missing_restype(evidence: &Evidence<'_>) -> Option<String> {
+    (evidence.finding.kind == FindingKind::TruncatedPointer).then(|| {
+        "the pointer equals the low 32 bits of a live block: likely the function's restype is not \
+         set (ctypes assumes int); set it to c_void_p"
+            .to_owned()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::fixtures::{error, error_at, foreign, leak, native, python, size_overflow};
+
+    fn hints_of(finding: &Finding, stacks: &Stacks, learned: &Learned) -> Vec<String> {
+        let names = Names {
+            release: "operator delete[]".to_owned(),
+            ..Names::default()
+        };
+        all(&Evidence {
+            finding,
+            names: &names,
+            stacks,
+            foreign_function: Some(&foreign("/opt/libcpp.so", "get_shared_memory")),
+            learned,
+        })
+    }
+
+    fn hints_without_stacks(finding: &Finding) -> Vec<String> {
+        hints_of(finding, &Stacks::default(), &Learned::default())
+    }
+
+    #[test]
+    fn nothing_known_gives_no_hint() {
+        for kind in FindingKind::ALL {
+            if kind != FindingKind::TruncatedPointer {
+                assert_eq!(hints_without_stacks(&error(kind, 48)), Vec::<String>::new());
+            }
+        }
+    }
+
+    #[test]
+    fn releases_in_garbage_collection_are_named() {
+        let stacks = Stacks {
+            released: vec![native("l", "free", 1), python("a.py", 3, "Dataset.__del__")],
+            here: vec![python("/lib/weakref.py", 590, "finalize.__call__")],
+            ..Stacks::default()
+        };
+        assert_eq!(
+            hints_of(
+                &error(FindingKind::DoubleFree, 48),
+                &stacks,
+                &Learned::default()
+            ),
+            [
+                "first released during garbage collection, in Dataset.__del__",
+                "released again by a weakref.finalize callback",
+            ]
+        );
+        assert_eq!(
+            hints_of(
+                &error(FindingKind::UseAfterFree, 48),
+                &stacks,
+                &Learned::default()
+            ),
+            ["released during garbage collection, in Dataset.__del__"]
+        );
+    }
+
+    #[test]
+    fn two_releases_by_one_line() {
+        let line = vec![native("l", "free", 1), python("/srv/a.py", 3, "close")];
+        let stacks = Stacks {
+            released: line.clone(),
+            here: line,
+            ..Stacks::default()
+        };
+        assert_eq!(
+            hints_of(
+                &error(FindingKind::DoubleFree, 48),
+                &stacks,
+                &Learned::default()
+            ),
+            ["both releases come from the same line, a.py:3"]
+        );
+    }
+
+    #[test]
+    fn sizes_that_look_negative() {
+        assert_eq!(
+            hints_without_stacks(&size_overflow(usize::MAX)),
+            ["the size looks like the negative number -1, or like a product that overflowed"]
+        );
+        assert_eq!(
+            hints_without_stacks(&size_overflow(usize::MAX - 7)),
+            ["the size looks like the negative number -8"]
+        );
+        assert_eq!(
+            hints_without_stacks(&size_overflow(usize::MAX / 2 + 9)),
+            Vec::<String>::new()
+        );
+    }
+
+    #[test]
+    fn an_interior_pointer_names_the_start() {
+        let mut finding = error_at(FindingKind::InvalidFree, 336, 8);
+        finding.place = PointerPlace::Interior;
+        assert_eq!(
+            hints_without_stacks(&finding),
+            ["release the start of the block, 0x7f10, with operator delete[]"]
+        );
+    }
+
+    #[test]
+    fn what_the_ledger_teaches() {
+        let learned = Learned {
+            result_was_copied: true,
+            usual_release: Some(UsualRelease {
+                released: 41,
+                total: 42,
+                function: foreign("/opt/libcpp.so", "free_shared_memory"),
+            }),
+            copied_wrapper: Some("Image".to_owned()),
+        };
+        assert_eq!(
+            hints_of(&leak(), &Stacks::default(), &learned),
+            [
+                "returned by a function whose restype is c_char_p: ctypes copied the bytes and \
+                 dropped the pointer",
+                "41 of the 42 blocks from get_shared_memory were released by libcpp.so \
+                 free_shared_memory",
+                "released by two copies of one Image (copy.copy of an owner copies the pointer, \
+                 not the memory)",
+            ]
+        );
+    }
+}

@@ -1,0 +1,361 @@
+//! The report as data: exactly the JSON that `docs/` and the Python package promise.
+//!
+//! Field order is the order in the file. Fields that a newer heapledger adds are kept where a
+//! section is open to them (`more`) and skipped elsewhere, so that any version-1 report can be read.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::detect::FindingKind;
+
+/// What `schema` says in every report.
+pub const SCHEMA: &str = "heapledger.report";
+/// What `version` says in the reports that this library writes and reads.
+pub const VERSION: u32 = 1;
+
+/// A whole report: one process, from its start to the moment of writing.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Report {
+    /// Always [`SCHEMA`].
+    pub schema: String,
+    /// Always [`VERSION`].
+    pub version: u32,
+    /// Which process.
+    #[serde(default)]
+    pub process: Process,
+    /// What it was asked to record and check.
+    #[serde(default)]
+    pub options: Options,
+    /// Totals.
+    #[serde(default)]
+    pub stats: Stats,
+    /// What was cut or dropped, counted.
+    #[serde(default)]
+    pub limits: Limits,
+    /// What was found, most serious first.
+    #[serde(default)]
+    pub findings: Vec<Finding>,
+}
+
+impl Default for Report {
+    fn default() -> Self {
+        Self {
+            schema: SCHEMA.to_owned(),
+            version: VERSION,
+            process: Process::default(),
+            options: Options::default(),
+            stats: Stats::default(),
+            limits: Limits::default(),
+            findings: Vec::new(),
+        }
+    }
+}
+
+/// The process a report is about.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Process {
+    /// Its number.
+    pub pid: u32,
+    /// Its arguments, the program first.
+    pub argv: Vec<String>,
+    /// The interpreter's version, such as `3.13.1`; null in a program without Python.
+    pub python: Option<String>,
+    /// Operating system and machine, such as `linux-x86_64`.
+    pub platform: String,
+    /// When recording began, in UTC: `2026-01-31T12:00:00Z` (see [`super::timestamp`]).
+    pub started: String,
+    /// Seconds from then to the writing of the report.
+    pub duration_s: f64,
+    /// What a newer version says beyond this.
+    #[serde(flatten)]
+    pub more: BTreeMap<String, Value>,
+}
+
+/// What the session was asked to do.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Options {
+    /// `explicit`, `foreign` or `process`.
+    pub scope: String,
+    /// The checks that were on, such as `quarantine`.
+    pub checks: Vec<String>,
+    /// `off`, `boundary` or `full`.
+    pub native_stacks: String,
+    /// Every other option.
+    #[serde(flatten)]
+    pub more: BTreeMap<String, Value>,
+}
+
+/// Totals of the ledger.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Stats {
+    /// Blocks in the program's hands.
+    pub live_blocks: u64,
+    /// Their bytes.
+    pub live_bytes: u64,
+    /// The most blocks that were live at one time.
+    pub peak_blocks: u64,
+    /// The most bytes that were live at one time.
+    pub peak_bytes: u64,
+    /// Blocks ever recorded.
+    pub total_blocks: u64,
+    /// Bytes ever recorded.
+    pub total_bytes: u64,
+    /// Released blocks that are withheld from reuse.
+    pub quarantined_blocks: u64,
+    /// Their bytes.
+    pub quarantined_bytes: u64,
+    /// Occurrences by kind of finding.
+    pub findings: BTreeMap<String, u64>,
+    /// Bytes that the ledger itself occupies.
+    pub ledger_bytes: u64,
+    /// What a newer version counts beyond this.
+    #[serde(flatten)]
+    pub more: BTreeMap<String, Value>,
+}
+
+/// What was cut or dropped because a limit was reached, and which suppressions did something.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Limits {
+    /// Stacks longer than `stack_frame_max`, stored without their outermost frames.
+    pub stack_cut_count: u64,
+    /// Python frames kept of one stack.
+    pub stack_frame_max: u64,
+    /// Events whose stack could not be stored.
+    pub stack_dropped_count: u64,
+    /// Allocations that were served without a record.
+    pub record_dropped_count: u64,
+    /// Findings that the store had no room for.
+    pub finding_dropped_count: u64,
+    /// The suppressions that hid something.
+    pub suppressions_used: Vec<SuppressionUse>,
+    /// The suppressions that hid nothing, each as `kind:pattern (file:line)`.
+    pub suppressions_unused: Vec<String>,
+    /// Every other counter. A number above zero is shown in the text report under its own name.
+    #[serde(flatten)]
+    pub more: BTreeMap<String, Value>,
+}
+
+/// What one suppression hid.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SuppressionUse {
+    /// The rule and where it stands: `kind:pattern (file:line)`.
+    pub rule: String,
+    /// Findings hidden by it (each finding counts for the first rule that matches).
+    pub findings: u64,
+    /// Blocks concerned.
+    pub blocks: u64,
+    /// Bytes concerned.
+    pub bytes: u64,
+}
+
+/// One finding: all occurrences with the same kind and stacks.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Finding {
+    /// A name of [`FindingKind::name`]. Text, so that a kind of a newer version can be shown too.
+    pub kind: String,
+    /// One sentence: what, where, whose.
+    pub message: String,
+    /// How often it occurred; for a leak: in how many blocks.
+    pub count: u64,
+    /// Bytes concerned, over all occurrences.
+    pub bytes: u64,
+    /// Blocks concerned, over all occurrences.
+    pub blocks: u64,
+    /// The family of the block; null when the block is not known.
+    pub family: Option<String>,
+    /// Equal between runs for the same kind and stacks (see [`super::fingerprint`]).
+    pub fingerprint: String,
+    /// Whether a suppression hides it.
+    pub suppressed: bool,
+    /// The block of the first occurrence (of a leak: one of the blocks); null when not known.
+    pub block: Option<Block>,
+    /// The foreign function that allocated the block or, when no block is known, that was being
+    /// called when the error was detected; null when none was.
+    pub foreign_function: Option<ForeignFunction>,
+    /// Whether a foreign call gave the block to Python.
+    pub handed_to_python: bool,
+    /// What a colleague would add, one sentence each.
+    pub hints: Vec<String>,
+    /// Where it happened.
+    pub stacks: Stacks,
+    /// Blocks gained from one mark or call to the next; absent when nobody measured it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub growth: Option<u64>,
+}
+
+impl Finding {
+    /// The kind, unless the report is of a version that knows more kinds than this one.
+    #[must_use]
+    pub fn known_kind(&self) -> Option<FindingKind> {
+        FindingKind::ALL
+            .into_iter()
+            .find(|kind| kind.name() == self.kind)
+    }
+
+    /// Whether this is a leak and not an error of one moment.
+    #[must_use]
+    pub fn is_leak(&self) -> bool {
+        self.kind == FindingKind::Leak.name()
+    }
+}
+
+/// The block that a finding is about.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Block {
+    /// Where it starts.
+    pub address: u64,
+    /// The bytes that the program asked for.
+    pub size: u64,
+    /// `live`, `quarantined` or `freed`.
+    pub state: String,
+    /// How far the pointer in question lies from the start; negative before it.
+    pub offset: i64,
+}
+
+/// A function of a foreign library that Python called.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ForeignFunction {
+    /// The library's path, as the loader knows it.
+    pub library: String,
+    /// The function's name.
+    pub name: String,
+}
+
+/// The stacks of a finding, innermost frame first. Empty: not known, or not of this kind.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Stacks {
+    /// Where the block was allocated.
+    pub allocated: Vec<Frame>,
+    /// Where it was released (of a double free: the first time).
+    pub released: Vec<Frame>,
+    /// Where the error was detected.
+    pub here: Vec<Frame>,
+}
+
+impl Stacks {
+    /// Every frame of every stack.
+    pub fn frames(&self) -> impl Iterator<Item = &Frame> {
+        self.here
+            .iter()
+            .chain(&self.released)
+            .chain(&self.allocated)
+    }
+}
+
+/// One frame of a stack. Empty text and zero mean "not known".
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "language", rename_all = "lowercase")]
+pub enum Frame {
+    /// A line of Python.
+    Python {
+        /// The file, as the code object names it.
+        #[serde(default)]
+        file: String,
+        /// The line, counted from 1.
+        #[serde(default)]
+        line: u32,
+        /// The qualified name.
+        #[serde(default)]
+        function: String,
+    },
+    /// A call in compiled code.
+    Native {
+        /// The shared object or executable.
+        #[serde(default)]
+        library: String,
+        /// The function, demangled.
+        #[serde(default)]
+        function: String,
+        /// The source file, if debug information or the caller names it.
+        #[serde(default)]
+        file: String,
+        /// The line, counted from 1.
+        #[serde(default)]
+        line: u32,
+        /// The code address in that process; 0 for a place that a caller stated itself.
+        #[serde(default)]
+        address: u64,
+    },
+}
+
+impl Frame {
+    /// Whether this is a line of Python.
+    #[must_use]
+    pub const fn is_python(&self) -> bool {
+        matches!(self, Self::Python { .. })
+    }
+}
+
+/// The last part of a path.
+#[must_use]
+pub fn file_name(path: &str) -> &str {
+    match path.rsplit_once('/') {
+        Some((_, "")) | None => path,
+        Some((_, name)) => name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_json_has_the_names_and_order_of_the_contract() {
+        let finding = Finding {
+            kind: "leak".to_owned(),
+            stacks: Stacks {
+                allocated: vec![
+                    Frame::Python {
+                        file: "a.py".to_owned(),
+                        line: 3,
+                        function: "f".to_owned(),
+                    },
+                    Frame::Native {
+                        library: "l.so".to_owned(),
+                        function: "g".to_owned(),
+                        file: String::new(),
+                        line: 0,
+                        address: 255,
+                    },
+                ],
+                ..Stacks::default()
+            },
+            ..Finding::default()
+        };
+        let expected = concat!(
+            r#"{"kind":"leak","message":"","count":0,"bytes":0,"blocks":0,"family":null,"#,
+            r#""fingerprint":"","suppressed":false,"block":null,"foreign_function":null,"#,
+            r#""handed_to_python":false,"hints":[],"stacks":{"allocated":["#,
+            r#"{"language":"python","file":"a.py","line":3,"function":"f"},"#,
+            r#"{"language":"native","library":"l.so","function":"g","file":"","line":0,"address":255}"#,
+            r#"],"released":[],"here":[]}}"#,
+        );
+        assert_eq!(serde_json::to_string(&finding).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_kind_of_a_newer_version_is_kept_and_not_known() {
+        let finding: Finding = serde_json::from_str(r#"{"kind":"wild-write"}"#).unwrap();
+        assert_eq!(finding.kind, "wild-write");
+        assert_eq!(finding.known_kind(), None);
+    }
+
+    #[test]
+    fn file_name_is_the_last_part() {
+        assert_eq!(file_name("/usr/lib/libc.so.6"), "libc.so.6");
+        assert_eq!(file_name("app.py"), "app.py");
+        assert_eq!(file_name("/tmp/"), "/tmp/");
+        assert_eq!(file_name(""), "");
+    }
+}

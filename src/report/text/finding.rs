@@ -1,0 +1,129 @@
+//! One finding: its sentence, its facts, its stacks, its hints.
+
+use super::{Page, stack};
+use crate::report::escape::escaped;
+use crate::report::group::Group;
+use crate::report::message::foreign_name;
+use crate::report::model::{Finding, Frame};
+use crate::report::number::{article, counted, thousands};
+
+const INDENT: usize = 3;
+/// Processes named of one finding; the others are counted.
+const PID_COUNT_MAX: usize = 8;
+
+/// Writes the finding under its number in the report.
+pub(super) fn write(page: &mut Page, number: usize, group: &Group<'_>) {
+    let finding = &group.finding;
+    let message = if finding.message.is_empty() {
+        &finding.kind
+    } else {
+        &finding.message
+    };
+    let title = format!("{number}. {}", escaped(message));
+    page.line(0, &page.paint.alarm(&title));
+    for fact in facts(finding, &group.pids) {
+        page.line(INDENT, &fact);
+    }
+    for hint in &finding.hints {
+        page.line(INDENT, &format!("hint: {}", escaped(hint)));
+    }
+    for (title, frames) in sections(finding) {
+        page.line(INDENT, &page.paint.strong(&format!("{title}:")));
+        stack::write(page, INDENT + 2, frames);
+    }
+}
+
+/// What the sentence does not say.
+fn facts(finding: &Finding, pids: &[u32]) -> Vec<String> {
+    let mut facts = Vec::new();
+    if finding.is_leak() {
+        facts.extend(finding.growth.filter(|grown| *grown > 0).map(|grown| {
+            format!(
+                "grew by {} between the measurements",
+                counted(grown, "block")
+            )
+        }));
+        facts.extend(example_block(finding));
+        facts.extend(owner(finding));
+    } else if finding.count > 1 {
+        facts.push(format!(
+            "{} times; the first is shown",
+            thousands(finding.count)
+        ));
+    }
+    if let [first, _, ..] = pids {
+        let shown: Vec<String> = pids
+            .iter()
+            .take(PID_COUNT_MAX)
+            .map(u32::to_string)
+            .collect();
+        let rest = pids.len().saturating_sub(PID_COUNT_MAX);
+        let rest = if rest == 0 {
+            String::new()
+        } else {
+            format!(" and {rest} more")
+        };
+        facts.push(format!(
+            "in processes {}{rest}; shown as process {first} saw it",
+            shown.join(", ")
+        ));
+    }
+    facts
+}
+
+fn example_block(finding: &Finding) -> Option<String> {
+    let block = finding.block.as_ref()?;
+    let (article, size) = (article(block.size), thousands(block.size));
+    let family = finding
+        .family
+        .as_deref()
+        .filter(|family| !family.is_empty());
+    let family = family.map_or_else(String::new, |family| {
+        format!(", family {}", escaped(family))
+    });
+    let example = if finding.blocks > 1 {
+        "for example "
+    } else {
+        ""
+    };
+    Some(format!(
+        "{example}{article} {size}-byte block at {:#x}{family}",
+        block.address
+    ))
+}
+
+/// Whose a leaked block of a foreign library is.
+fn owner(finding: &Finding) -> Option<String> {
+    let called = finding.foreign_function.as_ref()?;
+    let name = escaped(&foreign_name(called)).into_owned();
+    Some(if finding.handed_to_python {
+        format!("{name} handed it to Python, which did not release it")
+    } else {
+        format!(
+            "not seen to be handed to Python: likely kept by the library that {name} belongs to"
+        )
+    })
+}
+
+/// The stacks worth a section, the latest event first.
+fn sections(finding: &Finding) -> Vec<(String, &[Frame])> {
+    let stacks = &finding.stacks;
+    let mut sections: Vec<(String, &[Frame])> = Vec::new();
+    if !finding.is_leak() {
+        sections.push(("now".to_owned(), &stacks.here));
+    }
+    if !stacks.released.is_empty() {
+        sections.push(("released".to_owned(), &stacks.released));
+    }
+    if finding.block.is_some() || !stacks.allocated.is_empty() {
+        let by = finding.foreign_function.as_ref();
+        let by = by.map_or_else(String::new, |called| {
+            format!(" by {}", foreign_name(called))
+        });
+        sections.push((
+            escaped(&format!("allocated{by}")).into_owned(),
+            &stacks.allocated,
+        ));
+    }
+    sections
+}

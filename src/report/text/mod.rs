@@ -1,0 +1,152 @@
+//! Owns the report for people: the summary line, the findings, and what was left out.
+//!
+//! Promises: the first line is the summary; the most serious comes first; Python lines come before
+//! native ones; whatever was cut, dropped or hidden is counted; nothing from the program under test
+//! is shown unescaped; without `color` there is no escape sequence at all.
+//!
+//! Must never: write anywhere (it returns text), or judge anew what a finding is.
+
+mod finding;
+mod notes;
+mod paint;
+mod stack;
+mod summary;
+
+use std::time::{Duration, SystemTime};
+
+use self::paint::Paint;
+use super::escape::escaped;
+use super::group::{self, Group};
+use super::model::{Process, Report, file_name};
+use super::source::SourceLines;
+use super::timestamp;
+
+/// How the text is to look.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TextOptions {
+    /// Whether to use the colours of a terminal.
+    pub color: bool,
+    /// Findings shown in full; the others are counted.
+    pub finding_count_max: usize,
+    /// Frames shown of each language in each stack; the others are counted.
+    pub frame_count_max: usize,
+    /// Whether to quote the line of the innermost Python frame.
+    pub quote_source: bool,
+}
+
+impl Default for TextOptions {
+    fn default() -> Self {
+        Self {
+            color: false,
+            finding_count_max: 100,
+            frame_count_max: 16,
+            quote_source: true,
+        }
+    }
+}
+
+/// The summary is said again at the end when more findings than this stand between.
+const SUMMARY_REPEAT_COUNT: usize = 5;
+/// The report's start is known to the second, and file systems round too.
+const CLOCK_SLACK: Duration = Duration::from_secs(2);
+
+/// One process's report.
+#[must_use]
+pub fn render(report: &Report, options: TextOptions) -> String {
+    render_many(std::slice::from_ref(report), options)
+}
+
+/// The reports of several processes as one: equal findings are added up.
+#[must_use]
+pub fn render_many(reports: &[Report], options: TextOptions) -> String {
+    let groups = group::merge_reports(reports);
+    let mut page = Page::new(reports, options);
+    let summary = summary::line(&groups, reports);
+    page.line(0, &page.paint.strong(&summary));
+    if !groups.is_empty() {
+        for report in reports {
+            page.process(&report.process);
+        }
+    }
+    page.findings(&groups);
+    notes::write(&mut page, reports, groups.len());
+    if groups.len().min(options.finding_count_max) > SUMMARY_REPEAT_COUNT {
+        page.blank();
+        page.line(0, &page.paint.strong(&summary));
+    }
+    page.text
+}
+
+/// The text under construction.
+struct Page {
+    text: String,
+    paint: Paint,
+    source: SourceLines,
+    options: TextOptions,
+}
+
+impl Page {
+    fn new(reports: &[Report], options: TextOptions) -> Self {
+        Self {
+            text: String::new(),
+            paint: Paint { on: options.color },
+            source: SourceLines::new(earliest_end(reports)),
+            options,
+        }
+    }
+
+    /// Adds a line. `text` must have been escaped.
+    fn line(&mut self, indent: usize, text: &str) {
+        self.text.extend(std::iter::repeat_n(' ', indent));
+        self.text.push_str(text);
+        self.text.push('\n');
+    }
+
+    fn blank(&mut self) {
+        self.text.push('\n');
+    }
+
+    fn process(&mut self, process: &Process) {
+        if process.pid == 0 {
+            return;
+        }
+        let mut text = format!("process {}", process.pid);
+        if let Some(program) = process.argv.first().filter(|program| !program.is_empty()) {
+            text.push_str(": ");
+            text.push_str(&escaped(file_name(program)));
+        }
+        if let Some(version) = &process.python {
+            text.push_str(", Python ");
+            text.push_str(&escaped(version));
+        }
+        if process.duration_s > 0.0 {
+            text.push_str(&format!(", {:.1} s", process.duration_s));
+        }
+        let text = self.paint.faint(&text);
+        self.line(2, &text);
+    }
+
+    fn findings(&mut self, groups: &[Group<'_>]) {
+        for (index, group) in groups
+            .iter()
+            .take(self.options.finding_count_max)
+            .enumerate()
+        {
+            self.blank();
+            finding::write(self, index + 1, group);
+        }
+    }
+}
+
+/// When the first of the reports was written: source files that changed later are not quoted.
+fn earliest_end(reports: &[Report]) -> Option<SystemTime> {
+    let ends = reports.iter().filter_map(|report| {
+        let duration = Duration::try_from_secs_f64(report.process.duration_s).ok()?;
+        let started = timestamp::moment_of(&report.process.started)?;
+        started.checked_add(duration)?.checked_add(CLOCK_SLACK)
+    });
+    ends.min()
+}
+
+#[cfg(test)]
+mod tests;

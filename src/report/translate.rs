@@ -1,0 +1,283 @@
+//! From what the ledger detected to what the report says.
+
+use std::collections::BTreeMap;
+
+use super::hints::{self, Evidence, Learned};
+use super::message::{self, Names};
+use super::model::{self, Block, ForeignFunction, Frame, Stacks};
+use super::{fingerprint, group};
+use crate::detect::{BlockFacts, Finding, FindingKind};
+use crate::ledger::{FamilyId, StackId};
+
+/// Turns the numbers in a finding into text. Never called on the allocation path.
+pub trait Resolver {
+    /// The frames of a stack, innermost first; empty for an unknown stack.
+    fn frames(&self, stack: StackId) -> Vec<Frame>;
+
+    /// The foreign call in progress at a stack.
+    fn foreign_function(&self, stack: StackId) -> Option<ForeignFunction>;
+
+    /// The family's name: `malloc`, `new[]`, or the declared pair.
+    fn family_name(&self, family: FamilyId) -> String;
+
+    /// What allocates its blocks: `malloc`, `operator new[]`, `foo_open`.
+    fn allocate_name(&self, family: FamilyId) -> String;
+
+    /// What releases them: `free`, `operator delete[]`, `foo_close`.
+    fn release_name(&self, family: FamilyId) -> String;
+
+    /// What the rest of the ledger teaches about a finding.
+    fn learned(&self, finding: &Finding) -> Learned {
+        let _ = finding;
+        Learned::default()
+    }
+}
+
+/// The report's findings: translated, merged by fingerprint, most serious first.
+#[must_use]
+pub fn findings_to_model(findings: &[Finding], resolver: &dyn Resolver) -> Vec<model::Finding> {
+    let mut translator = Translator {
+        resolver,
+        stacks: BTreeMap::new(),
+    };
+    group::merge(
+        findings
+            .iter()
+            .map(|finding| translator.finding(finding))
+            .collect(),
+    )
+}
+
+/// One finding, for a callback at the moment it occurs.
+#[must_use]
+pub fn finding_to_model(finding: &Finding, resolver: &dyn Resolver) -> model::Finding {
+    Translator {
+        resolver,
+        stacks: BTreeMap::new(),
+    }
+    .finding(finding)
+}
+
+/// Resolves each stack once: symbolising is dear, and many findings share a stack.
+struct Translator<'a> {
+    resolver: &'a dyn Resolver,
+    stacks: BTreeMap<StackId, Vec<Frame>>,
+}
+
+impl Translator<'_> {
+    fn finding(&mut self, finding: &Finding) -> model::Finding {
+        let stacks = self.stacks(finding);
+        let foreign_function = self.foreign_function(finding);
+        let names = self.names(finding);
+        let learned = self.resolver.learned(finding);
+        let hints = hints::all(&Evidence {
+            finding,
+            names: &names,
+            stacks: &stacks,
+            foreign_function: foreign_function.as_ref(),
+            learned: &learned,
+        });
+        let mut translated = model::Finding {
+            kind: finding.kind.name().to_owned(),
+            count: finding.count,
+            bytes: finding.bytes,
+            blocks: finding.blocks,
+            family: finding
+                .block
+                .map(|block| self.resolver.family_name(block.family)),
+            block: finding
+                .block
+                .map(|block| translated_block(&block, finding.offset)),
+            foreign_function,
+            handed_to_python: finding.block.is_some_and(|block| block.handed_to_python),
+            hints,
+            stacks,
+            ..model::Finding::default()
+        };
+        translated.fingerprint = fingerprint::of(&translated);
+        translated.message = match finding.kind {
+            FindingKind::Leak => message::leak(&translated),
+            _ => message::error(finding, &names),
+        };
+        translated
+    }
+
+    fn stacks(&mut self, finding: &Finding) -> Stacks {
+        let (allocated, released) = finding
+            .block
+            .map_or((StackId::UNKNOWN, StackId::UNKNOWN), |block| {
+                (block.allocated, block.released)
+            });
+        Stacks {
+            allocated: self.frames(allocated),
+            released: self.frames(released),
+            here: self.frames(finding.here),
+        }
+    }
+
+    fn frames(&mut self, stack: StackId) -> Vec<Frame> {
+        if !stack.is_known() {
+            return Vec::new();
+        }
+        self.stacks
+            .entry(stack)
+            .or_insert_with(|| self.resolver.frames(stack))
+            .clone()
+    }
+
+    fn foreign_function(&self, finding: &Finding) -> Option<ForeignFunction> {
+        let stack = finding.block.map_or(finding.here, |block| block.allocated);
+        stack
+            .is_known()
+            .then(|| self.resolver.foreign_function(stack))
+            .flatten()
+    }
+
+    fn names(&self, finding: &Finding) -> Names {
+        let Some(block) = finding.block else {
+            return Names {
+                used_release: self.resolver.release_name(finding.used_family),
+                ..Names::default()
+            };
+        };
+        Names {
+            allocate: self.resolver.allocate_name(block.family),
+            release: self.resolver.release_name(block.family),
+            used_release: self.resolver.release_name(finding.used_family),
+        }
+    }
+}
+
+fn translated_block(block: &BlockFacts, offset: i64) -> Block {
+    Block {
+        address: block.address.get() as u64,
+        size: block.size.get() as u64,
+        state: block.state.name().to_owned(),
+        offset,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::report::fixtures::{Program, error, leak, python, size_overflow};
+
+    #[test]
+    fn a_leak_is_complete() {
+        let findings = findings_to_model(&[leak()], &Program);
+        let finding = findings.first().unwrap();
+        assert_eq!(
+            (finding.count, finding.blocks, finding.bytes),
+            (10, 10, 3360)
+        );
+        assert_eq!(finding.family.as_deref(), Some("new[]"));
+        assert_eq!(
+            finding.block.as_ref().map(|block| block.state.as_str()),
+            Some("live")
+        );
+        assert_eq!(
+            finding.foreign_function.as_ref().map(|f| f.name.as_str()),
+            Some("get_shared_memory")
+        );
+        assert_eq!(finding.stacks.allocated.len(), 3);
+        assert!(finding.stacks.released.is_empty() && finding.stacks.here.is_empty());
+        assert_eq!(finding.fingerprint.len(), 16);
+        assert!(
+            finding
+                .message
+                .starts_with("leak of 10 blocks, 3360 bytes, allocated by libcpp.so")
+        );
+    }
+
+    #[test]
+    fn a_double_free_has_three_stacks() {
+        let finding = finding_to_model(&error(FindingKind::DoubleFree, 48), &Program);
+        assert_eq!(
+            finding.stacks.here.first(),
+            Some(&python("/srv/app.py", 24, "Dataset.__del__"))
+        );
+        assert_eq!(
+            finding.stacks.released.first(),
+            Some(&python("/srv/app.py", 20, "Dataset.close"))
+        );
+        assert_eq!(
+            finding.stacks.allocated.get(1),
+            Some(&python("/srv/app.py", 12, "load"))
+        );
+    }
+
+    #[test]
+    fn what_is_unknown_stays_null_and_empty() {
+        let mut unknown = size_overflow(9);
+        unknown.here = StackId::UNKNOWN;
+        let finding = finding_to_model(&unknown, &Program);
+        assert_eq!(
+            (finding.block, finding.family, finding.foreign_function),
+            (None, None, None)
+        );
+        assert_eq!(finding.stacks, Stacks::default());
+    }
+
+    #[test]
+    fn stacks_with_the_same_content_are_one_finding() {
+        struct Same;
+        impl Resolver for Same {
+            fn frames(&self, _: StackId) -> Vec<Frame> {
+                vec![python("a.py", 1, "f")]
+            }
+            fn foreign_function(&self, _: StackId) -> Option<ForeignFunction> {
+                None
+            }
+            fn family_name(&self, _: FamilyId) -> String {
+                String::new()
+            }
+            fn allocate_name(&self, _: FamilyId) -> String {
+                String::new()
+            }
+            fn release_name(&self, _: FamilyId) -> String {
+                String::new()
+            }
+        }
+        let mut other = leak();
+        other.block.as_mut().unwrap().allocated = StackId(8);
+        let findings = findings_to_model(&[leak(), other], &Same);
+        assert_eq!(findings.len(), 1);
+        assert_eq!(
+            findings.first().unwrap().message,
+            "leak of 20 blocks, 6720 bytes, allocated at a.py:1 in f"
+        );
+    }
+
+    #[test]
+    fn each_stack_is_resolved_once() {
+        #[derive(Default)]
+        struct Counting(Cell<u32>);
+        impl Resolver for Counting {
+            fn frames(&self, stack: StackId) -> Vec<Frame> {
+                self.0.set(self.0.get() + 1);
+                Program.frames(stack)
+            }
+            fn foreign_function(&self, stack: StackId) -> Option<ForeignFunction> {
+                Program.foreign_function(stack)
+            }
+            fn family_name(&self, family: FamilyId) -> String {
+                Program.family_name(family)
+            }
+            fn allocate_name(&self, family: FamilyId) -> String {
+                Program.allocate_name(family)
+            }
+            fn release_name(&self, family: FamilyId) -> String {
+                Program.release_name(family)
+            }
+        }
+        let resolver = Counting::default();
+        let errors = [
+            error(FindingKind::DoubleFree, 48),
+            error(FindingKind::MismatchedFree, 48),
+        ];
+        let _ = findings_to_model(&errors, &resolver);
+        assert_eq!(resolver.0.get(), 3);
+    }
+}

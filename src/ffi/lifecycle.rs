@@ -14,7 +14,6 @@ use crate::memory::reentry::OurOwnWork;
 use crate::report::file;
 use crate::tracker::options::Options;
 use crate::tracker::{existing, log, tracker};
-use std::ffi::CStr;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -33,8 +32,8 @@ static IS_REPORTED: AtomicBool = AtomicBool::new(false);
 extern "C" fn at_load() {
     barrier((), || {
         silence_own_panics();
-        let log_trouble = log::install(environment(c"HEAPLEDGER_LOG").as_deref()).err();
-        let options = environment(c"HEAPLEDGER_OPTIONS").filter(|_| is_preloaded());
+        let log_trouble = log::install(environment("HEAPLEDGER_LOG").as_deref()).err();
+        let options = environment("HEAPLEDGER_OPTIONS").filter(|_| is_preloaded());
         if options.is_none() && log_trouble.is_none() {
             return;
         }
@@ -84,19 +83,15 @@ pub(crate) fn write_exit_report() {
     }
 }
 
-/// A variable of the environment; none for a program that runs with more rights than its user.
-fn environment(name: &CStr) -> Option<String> {
-    // SAFETY: the name ends with NUL.
-    let value = unsafe { libc::secure_getenv(name.as_ptr()) };
-    if value.is_null() {
-        return None;
-    }
-    // SAFETY: not null, so it is a string of the environment; nobody changes that while the loader
-    // runs this function, and it is copied at once.
-    Some(unsafe { CStr::from_ptr(value) }.to_string_lossy().into_owned())
+/// A variable of the environment; none for a program that runs with more rights than its user, and
+/// none that is not UTF-8.
+fn environment(name: &str) -> Option<String> {
+    // SAFETY: asks the C library for a number the kernel gave at start-up.
+    let is_privileged = unsafe { libc::getauxval(libc::AT_SECURE) } != 0;
+    if is_privileged { None } else { std::env::var(name).ok() }
 }
 
 /// Whether the loader was asked to put this library in front of the program's own.
 fn is_preloaded() -> bool {
-    environment(c"LD_PRELOAD").is_some_and(|list| list.contains("heapledger"))
+    environment("LD_PRELOAD").is_some_and(|list| list.contains("heapledger"))
 }

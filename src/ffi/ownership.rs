@@ -65,7 +65,7 @@ pub unsafe extern "C" fn hl_note_double_release(block: *const HlBlockInfo) -> Hl
         let block = unsafe { block.read_unaligned() };
         let Some(tracker) = tracker() else { return HlStatus::OutOfMemory };
         match block.to_record() {
-            Some(record) => tracker.note_double_release(&record, EventPlace::default()),
+            Some(record) => tracker.note_double_release(&record, EventPlace::UNKNOWN),
             None => return fail(HlStatus::InvalidArgument, "the block was not released before"),
         }
         HlStatus::Ok

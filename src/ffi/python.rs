@@ -65,13 +65,13 @@ fn describe(status: PythonStatus) -> Connection {
     match status {
         PythonStatus::Connected { version, free_threaded } => Connection {
             status: "connected",
-            version: Some(version),
+            version: Some(version.to_string()),
             free_threaded: Some(free_threaded),
             ..blank
         },
         PythonStatus::NotPython => Connection { status: "not-python", ..blank },
         PythonStatus::Unsupported { reason } => {
-            Connection { status: "unsupported", reason: Some(reason), ..blank }
+            Connection { status: "unsupported", reason: Some(reason.to_owned()), ..blank }
         }
         PythonStatus::TurnedOff => Connection { status: "turned-off", ..blank },
     }

@@ -82,7 +82,7 @@ pub extern "C" fn hl_stop() -> HlStatus {
 pub extern "C" fn hl_check() -> HlStatus {
     barrier(HlStatus::Panic, || {
         let Some(tracker) = tracker() else { return HlStatus::OutOfMemory };
-        match tracker.verify(crate::capture::EventPlace::default()).damaged_count {
+        match tracker.verify(crate::capture::EventPlace::UNKNOWN).damaged_count {
             0 => HlStatus::Ok,
             _ => HlStatus::Finding,
         }

@@ -1,5 +1,7 @@
 //! The status every fallible export returns, and the sentence behind the last failure.
 
+#![expect(unsafe_code, reason = "exports")]
+
 use super::pointers::{TextOut, write_text};
 use super::barrier::barrier;
 use std::cell::RefCell;
@@ -81,7 +83,6 @@ pub extern "C" fn hl_status_string(status: i32) -> *const c_char {
 /// * `buffer` is null or has `capacity` bytes that the caller may write; `length` is null or a
 ///   place for one number.
 #[unsafe(no_mangle)]
-#[expect(unsafe_code, reason = "an export with pointers")]
 pub unsafe extern "C" fn hl_last_error(
     buffer: *mut c_char,
     capacity: usize,

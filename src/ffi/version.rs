@@ -1,5 +1,7 @@
 //! Which interface this is.
 
+#![expect(unsafe_code, reason = "an export")]
+
 use super::barrier::barrier;
 
 /// The number of the interface. It changes when a name, a layout or a meaning does.

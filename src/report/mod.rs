@@ -8,8 +8,10 @@
 //!
 //! Must never: run on the allocation path, read Python's memory, print, or change what it reports on.
 
+pub mod assemble;
 pub mod bounded;
 pub mod escape;
+pub mod file;
 pub mod fingerprint;
 #[cfg(test)]
 mod fixtures;
@@ -20,6 +22,7 @@ pub mod json;
 pub mod message;
 pub mod model;
 pub mod number;
+pub mod saved;
 pub mod source;
 pub mod suppress;
 pub mod text;
@@ -28,6 +31,7 @@ pub mod translate;
 
 pub use hints::{Learned, UsualRelease};
 pub use model::Report;
+pub use saved::render_saved;
 pub use suppress::{SuppressionError, Suppressions};
 pub use text::TextOptions;
 pub use translate::{Resolver, finding_to_model, findings_to_model};

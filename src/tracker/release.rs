@@ -219,7 +219,7 @@ impl Tracker {
         let Some(offset) = (unsafe { redzone::damage_inside(record.address, record.size) }) else {
             return false;
         };
-        let at = self.occurrence(EventPlace::default());
+        let at = self.occurrence(EventPlace::UNKNOWN);
         self.found(&diagnose::write_after_free(record, offset, at));
         true
     }

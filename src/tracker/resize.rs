@@ -72,6 +72,7 @@ impl Tracker {
         }
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "a finished resize is spent")]
     /// Records the new block, or restores the old one when the real call failed (`None`).
     pub fn finish_resize(&self, resize: Resize, outcome: Option<Allocated>) {
         let Resize { ticket, stack, .. } = resize;

@@ -12,6 +12,7 @@ mod paint;
 mod stack;
 mod summary;
 
+use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
 use self::paint::Paint;
@@ -120,7 +121,7 @@ impl Page {
             text.push_str(&escaped(version));
         }
         if process.duration_s > 0.0 {
-            text.push_str(&format!(", {:.1} s", process.duration_s));
+            let _ = write!(text, ", {:.1} s", process.duration_s);
         }
         let text = self.paint.faint(&text);
         self.line(2, &text);

@@ -4,7 +4,10 @@
 //! The plain ones pass the return address on, so that the immediate native caller is known: a
 //! naked function adds it as one more argument and jumps to the function that does the work.
 
-#![expect(unsafe_code, reason = "exports, and naked functions that read their return address")]
+#![expect(
+    unsafe_code,
+    reason = "exports, and naked functions that read their return address"
+)]
 
 use super::barrier::barrier;
 use super::caller::{called_from, jump_with_caller};
@@ -62,15 +65,25 @@ extern "C" fn malloc_from(size: usize, caller: usize) -> *mut c_void {
 }
 
 extern "C" fn calloc_from(count: usize, size: usize, caller: usize) -> *mut c_void {
-    allocating(called_from(caller), |explicit| explicit.allocate_array(count, size))
+    allocating(called_from(caller), |explicit| {
+        explicit.allocate_array(count, size)
+    })
 }
 
 extern "C" fn realloc_from(pointer: *mut c_void, size: usize, caller: usize) -> *mut c_void {
-    allocating(called_from(caller), |explicit| explicit.resize(address(pointer), size))
+    allocating(called_from(caller), |explicit| {
+        explicit.resize(address(pointer), size)
+    })
 }
 
 extern "C" fn aligned_alloc_from(alignment: usize, size: usize, caller: usize) -> *mut c_void {
-    allocate(called_from(caller), Request { alignment, ..request(size) })
+    allocate(
+        called_from(caller),
+        Request {
+            alignment,
+            ..request(size)
+        },
+    )
 }
 
 extern "C" fn free_from(pointer: *mut c_void, caller: usize) {
@@ -89,7 +102,9 @@ pub unsafe extern "C" fn hl_malloc_at(
     function: *const c_char,
 ) -> *mut c_void {
     // SAFETY: the caller's duties are those of `written_at`.
-    barrier(std::ptr::null_mut(), || allocate(unsafe { written_at(file, line, function) }, request(size)))
+    barrier(std::ptr::null_mut(), || {
+        allocate(unsafe { written_at(file, line, function) }, request(size))
+    })
 }
 
 /// Allocates as `hl_calloc` for the given place in a C or C++ source.
@@ -145,7 +160,13 @@ pub unsafe extern "C" fn hl_aligned_alloc_at(
     barrier(std::ptr::null_mut(), || {
         // SAFETY: the caller's duties are those of `written_at`.
         let place = unsafe { written_at(file, line, function) };
-        allocate(place, Request { alignment, ..request(size) })
+        allocate(
+            place,
+            Request {
+                alignment,
+                ..request(size)
+            },
+        )
     })
 }
 
@@ -161,11 +182,17 @@ pub unsafe extern "C" fn hl_free_at(
     function: *const c_char,
 ) {
     // SAFETY: the caller's duties are those of `written_at`.
-    barrier((), || release(unsafe { written_at(file, line, function) }, pointer));
+    barrier((), || {
+        release(unsafe { written_at(file, line, function) }, pointer)
+    });
 }
 
 fn request(size: usize) -> Request {
-    Request { size, alignment: NATURAL_ALIGNMENT, zeroed: false }
+    Request {
+        size,
+        alignment: NATURAL_ALIGNMENT,
+        zeroed: false,
+    }
 }
 
 fn allocate(place: EventPlace, request: Request) -> *mut c_void {
@@ -211,5 +238,8 @@ unsafe fn written_at(file: *const c_char, line: u32, function: *const c_char) ->
         tracker.capture().intern_location(file, line, function)
     };
     let location = tracker().map_or(LocationId::NONE, location);
-    EventPlace { caller: FrameAddress::UNKNOWN, location }
+    EventPlace {
+        caller: FrameAddress::UNKNOWN,
+        location,
+    }
 }

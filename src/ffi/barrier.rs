@@ -35,7 +35,13 @@ mod tests {
     #[test]
     fn a_panic_becomes_the_fallback_and_leaves_no_flag_behind() {
         silence_own_panics();
-        let answer = barrier(7, || if is_our_own_work() { std::panic::panic_any(()) } else { 8 });
+        let answer = barrier(7, || {
+            if is_our_own_work() {
+                std::panic::panic_any(())
+            } else {
+                8
+            }
+        });
         assert_eq!(answer, 7);
         assert!(!is_our_own_work());
     }

@@ -43,17 +43,26 @@ pub unsafe extern "C" fn hl_set_callback(
     context: *mut c_void,
 ) -> HlStatus {
     barrier(HlStatus::Panic, || {
-        let Some(tracker) = tracker() else { return HlStatus::OutOfMemory };
+        let Some(tracker) = tracker() else {
+            return HlStatus::OutOfMemory;
+        };
         let context = context.expose_provenance();
-        *FINDING.lock() = callback.map(|_| Registered { function: callback, context });
+        *FINDING.lock() = callback.map(|_| Registered {
+            function: callback,
+            context,
+        });
         tracker.session().set_announcer(announce);
         HlStatus::Ok
     })
 }
 
 fn announce(tracker: &'static Tracker, finding: &Finding, _is_new: bool) {
-    let Some(registered) = *FINDING.lock() else { return };
-    let Some(function) = registered.function else { return };
+    let Some(registered) = *FINDING.lock() else {
+        return;
+    };
+    let Some(function) = registered.function else {
+        return;
+    };
     let json = reports::finding_json(tracker, finding) + "\0";
     let context = std::ptr::with_exposed_provenance_mut(registered.context);
     // SAFETY: whoever registered the function promised that it may be called from any thread; the
@@ -72,7 +81,10 @@ pub unsafe extern "C" fn hl_set_log_callback(
 ) -> HlStatus {
     barrier(HlStatus::Panic, || {
         let context = context.expose_provenance();
-        let registered = callback.map(|_| Registered { function: callback, context });
+        let registered = callback.map(|_| Registered {
+            function: callback,
+            context,
+        });
         let wanted = registered.is_some();
         *LOG.lock() = registered;
         log::forward_to(wanted.then_some(forward));
@@ -81,8 +93,12 @@ pub unsafe extern "C" fn hl_set_log_callback(
 }
 
 fn forward(level: u32, line: &str) {
-    let Some(registered) = *LOG.lock() else { return };
-    let Some(function) = registered.function else { return };
+    let Some(registered) = *LOG.lock() else {
+        return;
+    };
+    let Some(function) = registered.function else {
+        return;
+    };
     let line = format!("{line}\0");
     let context = std::ptr::with_exposed_provenance_mut(registered.context);
     // SAFETY: as in `announce`.

@@ -34,6 +34,8 @@ pub(super) use jump_with_caller;
 /// The place of an event whose native caller is known by its return address.
 pub(super) fn called_from(caller: usize) -> EventPlace {
     let caller = FrameAddress::from_return_address(caller);
-    EventPlace { caller, location: LocationId::NONE }
+    EventPlace {
+        caller,
+        location: LocationId::NONE,
+    }
 }
-

@@ -4,7 +4,10 @@
 //! the program starts) and the second after `exit` has run every handler: the interpreter is
 //! finalised then, so what is still allocated had its chance to be released.
 
-#![expect(unsafe_code, reason = "places function pointers where the loader finds them")]
+#![expect(
+    unsafe_code,
+    reason = "places function pointers where the loader finds them"
+)]
 
 use super::barrier::{barrier, silence_own_panics};
 use super::reports::{self, Format};
@@ -52,7 +55,9 @@ extern "C" fn at_load() {
 fn start_by_environment(text: &str) {
     let Some(tracker) = tracker() else { return };
     let options = Options::of_session().with(text).unwrap_or_else(|error| {
-        tracker.session().note_trouble(&format!("HEAPLEDGER_OPTIONS: {error}"));
+        tracker
+            .session()
+            .note_trouble(&format!("HEAPLEDGER_OPTIONS: {error}"));
         Options::of_session()
     });
     tracker.session().begin_by_environment();
@@ -70,7 +75,9 @@ pub(crate) fn write_exit_report() {
     if !tracker.session().is_this_process() {
         return;
     }
-    let Some(pattern) = tracker.session().options().json else { return };
+    let Some(pattern) = tracker.session().options().json else {
+        return;
+    };
     if IS_REPORTED.swap(true, Ordering::AcqRel) {
         return;
     }
@@ -88,7 +95,11 @@ pub(crate) fn write_exit_report() {
 fn environment(name: &str) -> Option<String> {
     // SAFETY: asks the C library for a number the kernel gave at start-up.
     let is_privileged = unsafe { libc::getauxval(libc::AT_SECURE) } != 0;
-    if is_privileged { None } else { std::env::var(name).ok() }
+    if is_privileged {
+        None
+    } else {
+        std::env::var(name).ok()
+    }
 }
 
 /// Whether the loader was asked to put this library in front of the program's own.

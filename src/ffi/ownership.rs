@@ -63,10 +63,17 @@ pub unsafe extern "C" fn hl_note_double_release(block: *const HlBlockInfo) -> Hl
         }
         // SAFETY: not null and of our size, as just checked; copied because it may be packed.
         let block = unsafe { block.read_unaligned() };
-        let Some(tracker) = tracker() else { return HlStatus::OutOfMemory };
+        let Some(tracker) = tracker() else {
+            return HlStatus::OutOfMemory;
+        };
         match block.to_record() {
             Some(record) => tracker.note_double_release(&record, EventPlace::UNKNOWN),
-            None => return fail(HlStatus::InvalidArgument, "the block was not released before"),
+            None => {
+                return fail(
+                    HlStatus::InvalidArgument,
+                    "the block was not released before",
+                );
+            }
         }
         HlStatus::Ok
     })
@@ -98,7 +105,9 @@ pub unsafe extern "C" fn hl_family_declare(
         if family.is_null() {
             return HlStatus::NullPointer;
         }
-        let Some(tracker) = tracker() else { return HlStatus::OutOfMemory };
+        let Some(tracker) = tracker() else {
+            return HlStatus::OutOfMemory;
+        };
         match tracker.families().declare(allocate, release) {
             // SAFETY: not null, so it is a place for one number.
             Some(number) => unsafe { pointers::write(family, u32::from(number.0)) },
@@ -136,14 +145,19 @@ extern "C" fn release_from(pointer: *mut c_void, family: u32, caller: usize) -> 
 
 fn no_such_family(family: u32) -> HlStatus {
     barrier(HlStatus::Panic, || {
-        fail(HlStatus::InvalidArgument, format!("no family has the number {family}"))
+        fail(
+            HlStatus::InvalidArgument,
+            format!("no family has the number {family}"),
+        )
     })
 }
 
 fn adopt(pointer: *mut c_void, size: usize, family: FamilyId, caller: usize) -> HlStatus {
     let pointer = Address::new(pointer.expose_provenance());
     barrier(HlStatus::Panic, || {
-        let Some(tracker) = tracker() else { return HlStatus::OutOfMemory };
+        let Some(tracker) = tracker() else {
+            return HlStatus::OutOfMemory;
+        };
         match tracker.adopt(pointer, ByteCount::new(size), family, called_from(caller)) {
             Ok(()) => HlStatus::Ok,
             Err(_) if pointer.is_null() => fail(HlStatus::NullPointer, "the pointer is null"),
@@ -171,7 +185,9 @@ fn release(pointer: *mut c_void, family: Option<FamilyId>, caller: usize) -> HlS
         if pointer.is_null() {
             return HlStatus::NullPointer;
         }
-        let Some(tracker) = tracker() else { return HlStatus::OutOfMemory };
+        let Some(tracker) = tracker() else {
+            return HlStatus::OutOfMemory;
+        };
         let place = called_from(caller);
         let verdict = match family {
             Some(family) => tracker.release_by_owner(pointer, family, place),

@@ -1,6 +1,9 @@
 //! Pointers of callers, turned into values or refused.
 
-#![expect(unsafe_code, reason = "reads and writes through pointers that callers vouch for")]
+#![expect(
+    unsafe_code,
+    reason = "reads and writes through pointers that callers vouch for"
+)]
 
 use super::HlStatus;
 use super::status::fail;
@@ -62,8 +65,12 @@ pub(super) unsafe fn text<'a>(pointer: *const c_char, name: &str) -> Result<&'a 
     let Some(bytes) = (unsafe { bytes(pointer) }) else {
         return Err(fail(HlStatus::NullPointer, format!("{name} is null")));
     };
-    std::str::from_utf8(bytes)
-        .map_err(|_| fail(HlStatus::InvalidArgument, format!("{name} is not valid UTF-8")))
+    std::str::from_utf8(bytes).map_err(|_| {
+        fail(
+            HlStatus::InvalidArgument,
+            format!("{name} is not valid UTF-8"),
+        )
+    })
 }
 
 /// Writes one value through a pointer that must be there.

@@ -53,27 +53,54 @@ pub unsafe extern "C" fn hl_python_connect(
     length: *mut usize,
 ) -> HlStatus {
     barrier(HlStatus::Panic, || {
-        let Some(tracker) = tracker() else { return HlStatus::OutOfMemory };
+        let Some(tracker) = tracker() else {
+            return HlStatus::OutOfMemory;
+        };
         let json = serde_json::to_string(&describe(tracker.capture().connect_python()));
         // SAFETY: the caller's duties are those of `write_text`.
-        unsafe { write_text(&json.unwrap_or_default(), TextOut { buffer, capacity, length }) }
+        unsafe {
+            write_text(
+                &json.unwrap_or_default(),
+                TextOut {
+                    buffer,
+                    capacity,
+                    length,
+                },
+            )
+        }
     })
 }
 
 fn describe(status: PythonStatus) -> Connection {
-    let blank = Connection { status: "", version: None, free_threaded: None, reason: None };
+    let blank = Connection {
+        status: "",
+        version: None,
+        free_threaded: None,
+        reason: None,
+    };
     match status {
-        PythonStatus::Connected { version, free_threaded } => Connection {
+        PythonStatus::Connected {
+            version,
+            free_threaded,
+        } => Connection {
             status: "connected",
             version: Some(version.to_string()),
             free_threaded: Some(free_threaded),
             ..blank
         },
-        PythonStatus::NotPython => Connection { status: "not-python", ..blank },
-        PythonStatus::Unsupported { reason } => {
-            Connection { status: "unsupported", reason: Some(reason.to_owned()), ..blank }
-        }
-        PythonStatus::TurnedOff => Connection { status: "turned-off", ..blank },
+        PythonStatus::NotPython => Connection {
+            status: "not-python",
+            ..blank
+        },
+        PythonStatus::Unsupported { reason } => Connection {
+            status: "unsupported",
+            reason: Some(reason.to_owned()),
+            ..blank
+        },
+        PythonStatus::TurnedOff => Connection {
+            status: "turned-off",
+            ..blank
+        },
     }
 }
 
@@ -89,11 +116,26 @@ pub unsafe extern "C" fn hl_python_read_frames(
     length: *mut usize,
 ) -> HlStatus {
     barrier(HlStatus::Panic, || {
-        let Some(tracker) = tracker() else { return HlStatus::OutOfMemory };
-        let frames = tracker.capture().read_python_frames().into_iter().map(Frame::from);
+        let Some(tracker) = tracker() else {
+            return HlStatus::OutOfMemory;
+        };
+        let frames = tracker
+            .capture()
+            .read_python_frames()
+            .into_iter()
+            .map(Frame::from);
         let json = serde_json::to_string(&frames.collect::<Vec<_>>()).unwrap_or_default();
         // SAFETY: the caller's duties are those of `write_text`.
-        unsafe { write_text(&json, TextOut { buffer, capacity, length }) }
+        unsafe {
+            write_text(
+                &json,
+                TextOut {
+                    buffer,
+                    capacity,
+                    length,
+                },
+            )
+        }
     })
 }
 
@@ -102,7 +144,9 @@ pub unsafe extern "C" fn hl_python_read_frames(
 #[unsafe(no_mangle)]
 pub extern "C" fn hl_python_turn_off() -> HlStatus {
     barrier(HlStatus::Panic, || {
-        let Some(tracker) = tracker() else { return HlStatus::OutOfMemory };
+        let Some(tracker) = tracker() else {
+            return HlStatus::OutOfMemory;
+        };
         tracker.capture().turn_off_python_reader();
         tracker.session().note_trouble(
             "the native reader of Python frames failed its self-check: the Python package supplies \
@@ -122,10 +166,17 @@ pub unsafe extern "C" fn hl_python_hide_directory(prefix: *const c_char) -> HlSt
         // SAFETY: the caller vouches for the string.
         let prefix = match unsafe { text(prefix, "prefix") } {
             Ok(prefix) if !prefix.is_empty() => prefix,
-            Ok(_) => return fail(HlStatus::InvalidArgument, "an empty prefix would hide everything"),
+            Ok(_) => {
+                return fail(
+                    HlStatus::InvalidArgument,
+                    "an empty prefix would hide everything",
+                );
+            }
             Err(status) => return status,
         };
-        let Some(tracker) = tracker() else { return HlStatus::OutOfMemory };
+        let Some(tracker) = tracker() else {
+            return HlStatus::OutOfMemory;
+        };
         tracker.capture().hide_python_directory(prefix.as_bytes());
         HlStatus::Ok
     })
@@ -147,8 +198,14 @@ pub unsafe extern "C" fn hl_supply_stack(
         if stack.is_null() || (frames.is_null() && count != 0) {
             return HlStatus::NullPointer;
         }
-        let Some(tracker) = tracker() else { return HlStatus::OutOfMemory };
-        let kept = if frames.is_null() { 0 } else { count.min(SUPPLIED_FRAME_COUNT_MAX) };
+        let Some(tracker) = tracker() else {
+            return HlStatus::OutOfMemory;
+        };
+        let kept = if frames.is_null() {
+            0
+        } else {
+            count.min(SUPPLIED_FRAME_COUNT_MAX)
+        };
         let frames: Vec<SuppliedFrame<'_>> = (0..kept)
             .map(|index| {
                 // SAFETY: `index` is below `count`, so this stays inside the caller's array.
@@ -178,7 +235,9 @@ pub unsafe extern "C" fn hl_supply_stack(
 #[unsafe(no_mangle)]
 pub extern "C" fn hl_set_supplied_stack(stack: u32) -> HlStatus {
     barrier(HlStatus::Panic, || {
-        let Some(tracker) = tracker() else { return HlStatus::OutOfMemory };
+        let Some(tracker) = tracker() else {
+            return HlStatus::OutOfMemory;
+        };
         tracker.capture().set_supplied(StackId(stack));
         HlStatus::Ok
     })

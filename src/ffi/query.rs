@@ -75,7 +75,10 @@ pub struct HlStatistics {
     pub dropped_records: u64,
 }
 
-const _: () = assert!(FindingKind::ALL.len() == 10, "HlStatistics::findings has one for each");
+const _: () = assert!(
+    FindingKind::ALL.len() == 10,
+    "HlStatistics::findings has one for each"
+);
 const _: () = assert!(size_of::<HlBlockInfo>() == 64, "no hidden padding");
 const _: () = assert!(size_of::<HlStatistics>() == 21 * 8, "no hidden padding");
 
@@ -124,7 +127,13 @@ fn state_number(state: BlockState) -> u32 {
 
 impl From<&Statistics> for HlStatistics {
     fn from(statistics: &Statistics) -> Self {
-        let Statistics { sums, withheld, findings, ledger, .. } = statistics;
+        let Statistics {
+            sums,
+            withheld,
+            findings,
+            ledger,
+            ..
+        } = statistics;
         Self {
             struct_size: size_of::<Self>() as u64,
             live_blocks: sums.live_blocks,
@@ -155,8 +164,12 @@ pub unsafe extern "C" fn hl_describe(pointer: *const c_void, info: *mut HlBlockI
         if let Err(status) = unsafe { check_struct_size(info) } {
             return status;
         }
-        let Some(tracker) = tracker() else { return HlStatus::OutOfMemory };
-        let Some(record) = tracker.block_at(pointer) else { return HlStatus::NotFound };
+        let Some(tracker) = tracker() else {
+            return HlStatus::OutOfMemory;
+        };
+        let Some(record) = tracker.block_at(pointer) else {
+            return HlStatus::NotFound;
+        };
         let offset = pointer.bytes_after(record.address).unwrap_or(0);
         // SAFETY: not null and of our size, as just checked.
         unsafe { write(info, HlBlockInfo::of(&record, offset)) }
@@ -174,7 +187,9 @@ pub unsafe extern "C" fn hl_stats(statistics: *mut HlStatistics) -> HlStatus {
         if let Err(status) = unsafe { check_struct_size(statistics) } {
             return status;
         }
-        let Some(tracker) = tracker() else { return HlStatus::OutOfMemory };
+        let Some(tracker) = tracker() else {
+            return HlStatus::OutOfMemory;
+        };
         // SAFETY: not null and of our size, as just checked.
         unsafe { write(statistics, HlStatistics::from(&tracker.statistics())) }
     })
@@ -190,7 +205,9 @@ pub unsafe extern "C" fn hl_mark(mark: *mut u64) -> HlStatus {
         if mark.is_null() {
             return HlStatus::NullPointer;
         }
-        let Some(tracker) = tracker() else { return HlStatus::OutOfMemory };
+        let Some(tracker) = tracker() else {
+            return HlStatus::OutOfMemory;
+        };
         // SAFETY: not null, so it is a place for one number.
         unsafe { write(mark, tracker.mark().to_number()) }
     })
@@ -203,7 +220,9 @@ pub unsafe extern "C" fn hl_mark(mark: *mut u64) -> HlStatus {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hl_leak_count_since(mark: u64, blocks: *mut u64) -> HlStatus {
     barrier(HlStatus::Panic, || {
-        let Some(tracker) = tracker() else { return HlStatus::OutOfMemory };
+        let Some(tracker) = tracker() else {
+            return HlStatus::OutOfMemory;
+        };
         // SAFETY: the caller's duties are those of `write`.
         unsafe { write(blocks, tracker.leak_count(Mark::from_number(mark).epoch)) }
     })
@@ -217,7 +236,9 @@ pub unsafe extern "C" fn hl_leak_count_since(mark: u64, blocks: *mut u64) -> HlS
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hl_finding_count(count: *mut u64) -> HlStatus {
     barrier(HlStatus::Panic, || {
-        let Some(tracker) = tracker() else { return HlStatus::OutOfMemory };
+        let Some(tracker) = tracker() else {
+            return HlStatus::OutOfMemory;
+        };
         // SAFETY: the caller's duties are those of `write`.
         unsafe { write(count, tracker.findings().counts().iter().sum()) }
     })

@@ -9,7 +9,9 @@ use super::status::fail;
 use crate::detect::Finding;
 use crate::memory::Address;
 use crate::memory::lock::Lock;
-use crate::report::{Suppressions, TextOptions, assemble, file, json, render_saved, text as for_people};
+use crate::report::{
+    Suppressions, TextOptions, assemble, file, json, render_saved, text as for_people,
+};
 use crate::tracker::snapshot::Mark;
 use crate::tracker::{Tracker, tracker};
 use std::ffi::{c_char, c_void};
@@ -89,9 +91,15 @@ pub unsafe extern "C" fn hl_report_json(
     capacity: usize,
     length: *mut usize,
 ) -> HlStatus {
-    let out = TextOut { buffer, capacity, length };
+    let out = TextOut {
+        buffer,
+        capacity,
+        length,
+    };
     // SAFETY: the caller's duties are the same.
-    barrier(HlStatus::Panic, || unsafe { answer(out, |tracker| report(tracker, Format::Json)) })
+    barrier(HlStatus::Panic, || unsafe {
+        answer(out, |tracker| report(tracker, Format::Json))
+    })
 }
 
 /// Writes the report of this process as text for people.
@@ -104,9 +112,15 @@ pub unsafe extern "C" fn hl_report_text(
     capacity: usize,
     length: *mut usize,
 ) -> HlStatus {
-    let out = TextOut { buffer, capacity, length };
+    let out = TextOut {
+        buffer,
+        capacity,
+        length,
+    };
     // SAFETY: the caller's duties are the same.
-    barrier(HlStatus::Panic, || unsafe { answer(out, |tracker| report(tracker, Format::Text)) })
+    barrier(HlStatus::Panic, || unsafe {
+        answer(out, |tracker| report(tracker, Format::Text))
+    })
 }
 
 /// Writes the report of this process to a file; `%p` in `path` stands for the process's number. The
@@ -126,7 +140,9 @@ pub unsafe extern "C" fn hl_report_write(path: *const c_char, format: u32) -> Hl
             Ok(format) => format,
             Err(status) => return status,
         };
-        let Some(tracker) = tracker() else { return HlStatus::OutOfMemory };
+        let Some(tracker) = tracker() else {
+            return HlStatus::OutOfMemory;
+        };
         match file::write(Path::new(&path), report(tracker, format).as_bytes()) {
             Ok(()) => HlStatus::Ok,
             Err(error) => fail(HlStatus::Io, format!("{path} cannot be written: {error}")),
@@ -146,9 +162,15 @@ pub unsafe extern "C" fn hl_leaks_json(
     length: *mut usize,
 ) -> HlStatus {
     let found = |tracker: &Tracker| tracker.leaks(Mark::from_number(since).epoch);
-    let out = TextOut { buffer, capacity, length };
+    let out = TextOut {
+        buffer,
+        capacity,
+        length,
+    };
     // SAFETY: the caller's duties are the same.
-    barrier(HlStatus::Panic, || unsafe { answer(out, |tracker| array(tracker, &found(tracker))) })
+    barrier(HlStatus::Panic, || unsafe {
+        answer(out, |tracker| array(tracker, &found(tracker)))
+    })
 }
 
 /// Writes the findings first seen after `mark` (0: since the start), leaks not included, as a JSON
@@ -164,9 +186,15 @@ pub unsafe extern "C" fn hl_findings_json(
     length: *mut usize,
 ) -> HlStatus {
     let found = |tracker: &Tracker| tracker.findings().since(Mark::from_number(since).finding);
-    let out = TextOut { buffer, capacity, length };
+    let out = TextOut {
+        buffer,
+        capacity,
+        length,
+    };
     // SAFETY: the caller's duties are the same.
-    barrier(HlStatus::Panic, || unsafe { answer(out, |tracker| array(tracker, &found(tracker))) })
+    barrier(HlStatus::Panic, || unsafe {
+        answer(out, |tracker| array(tracker, &found(tracker)))
+    })
 }
 
 fn array(tracker: &Tracker, found: &[Finding]) -> String {
@@ -188,12 +216,25 @@ pub unsafe extern "C" fn hl_describe_json(
 ) -> HlStatus {
     let pointer = Address::new(pointer.addr());
     barrier(HlStatus::Panic, || {
-        let Some(tracker) = tracker() else { return HlStatus::OutOfMemory };
-        let Some(record) = tracker.block_at(pointer) else { return HlStatus::NotFound };
+        let Some(tracker) = tracker() else {
+            return HlStatus::OutOfMemory;
+        };
+        let Some(record) = tracker.block_at(pointer) else {
+            return HlStatus::NotFound;
+        };
         let offset = pointer.bytes_after(record.address).unwrap_or(0);
         let json = assemble::block(tracker, &record, offset).to_string();
         // SAFETY: the caller's duties are the same.
-        unsafe { write_text(&json, TextOut { buffer, capacity, length }) }
+        unsafe {
+            write_text(
+                &json,
+                TextOut {
+                    buffer,
+                    capacity,
+                    length,
+                },
+            )
+        }
     })
 }
 
@@ -238,7 +279,16 @@ pub unsafe extern "C" fn hl_report_render(
         });
         match rendered {
             // SAFETY: the caller's duties are the same.
-            Ok(text) => unsafe { write_text(&text, TextOut { buffer, capacity, length }) },
+            Ok(text) => unsafe {
+                write_text(
+                    &text,
+                    TextOut {
+                        buffer,
+                        capacity,
+                        length,
+                    },
+                )
+            },
             Err(status) => status,
         }
     })

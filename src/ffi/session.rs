@@ -40,12 +40,16 @@ pub unsafe extern "C" fn hl_start(options: *const c_char) -> HlStatus {
 }
 
 pub(super) fn start(options: Options) -> HlStatus {
-    let Some(tracker) = tracker() else { return HlStatus::OutOfMemory };
+    let Some(tracker) = tracker() else {
+        return HlStatus::OutOfMemory;
+    };
     if options.scope != Scope::Explicit {
         let scope = options.scope.name();
         return fail(
             HlStatus::Unsupported,
-            format!("the scope \"{scope}\" needs interception, which this build does not have: use \"explicit\""),
+            format!(
+                "the scope \"{scope}\" needs interception, which this build does not have: use \"explicit\""
+            ),
         );
     }
     if let Some(path) = &options.suppressions
@@ -55,9 +59,10 @@ pub(super) fn start(options: Options) -> HlStatus {
     }
     match tracker.session().start(options) {
         Ok(()) => HlStatus::Ok,
-        Err(StateError::Running | StateError::NotRunning) => {
-            fail(HlStatus::State, "a session is running already: stop it first")
-        }
+        Err(StateError::Running | StateError::NotRunning) => fail(
+            HlStatus::State,
+            "a session is running already: stop it first",
+        ),
     }
 }
 
@@ -66,7 +71,9 @@ pub(super) fn start(options: Options) -> HlStatus {
 #[unsafe(no_mangle)]
 pub extern "C" fn hl_stop() -> HlStatus {
     barrier(HlStatus::Panic, || {
-        let Some(tracker) = tracker() else { return HlStatus::OutOfMemory };
+        let Some(tracker) = tracker() else {
+            return HlStatus::OutOfMemory;
+        };
         match tracker.session().stop() {
             Ok(()) => HlStatus::Ok,
             Err(StateError::Running | StateError::NotRunning) => {
@@ -81,8 +88,13 @@ pub extern "C" fn hl_stop() -> HlStatus {
 #[unsafe(no_mangle)]
 pub extern "C" fn hl_check() -> HlStatus {
     barrier(HlStatus::Panic, || {
-        let Some(tracker) = tracker() else { return HlStatus::OutOfMemory };
-        match tracker.verify(crate::capture::EventPlace::UNKNOWN).damaged_count {
+        let Some(tracker) = tracker() else {
+            return HlStatus::OutOfMemory;
+        };
+        match tracker
+            .verify(crate::capture::EventPlace::UNKNOWN)
+            .damaged_count
+        {
             0 => HlStatus::Ok,
             _ => HlStatus::Finding,
         }

@@ -2,8 +2,8 @@
 
 #![expect(unsafe_code, reason = "exports")]
 
-use super::pointers::{TextOut, write_text};
 use super::barrier::barrier;
+use super::pointers::{TextOut, write_text};
 use std::cell::RefCell;
 use std::ffi::{CStr, c_char};
 
@@ -42,18 +42,33 @@ pub enum HlStatus {
 impl HlStatus {
     const ALL: [(Self, &'static CStr); 13] = [
         (Self::Ok, c"ok"),
-        (Self::NullPointer, c"a pointer that must not be null is null"),
+        (
+            Self::NullPointer,
+            c"a pointer that must not be null is null",
+        ),
         (Self::InvalidArgument, c"invalid argument"),
         (Self::OutOfMemory, c"out of memory"),
         (Self::NotFound, c"no block is known at this address"),
-        (Self::BufferTooSmall, c"the buffer is too small for the text"),
-        (Self::StructSize, c"the structure has a size that no version of the interface has"),
-        (Self::Finding, c"an error of the program was recorded: do not carry out the release"),
+        (
+            Self::BufferTooSmall,
+            c"the buffer is too small for the text",
+        ),
+        (
+            Self::StructSize,
+            c"the structure has a size that no version of the interface has",
+        ),
+        (
+            Self::Finding,
+            c"an error of the program was recorded: do not carry out the release",
+        ),
         (Self::Io, c"a file could not be read or written"),
         (Self::Unsupported, c"not supported here"),
         (Self::Limit, c"a limit is reached"),
         (Self::Panic, c"internal error: nothing was done"),
-        (Self::State, c"the session is already started, or not started"),
+        (
+            Self::State,
+            c"the session is already started, or not started",
+        ),
     ];
 }
 
@@ -72,7 +87,9 @@ pub(super) fn fail(status: HlStatus, sentence: impl Into<String>) -> HlStatus {
 pub extern "C" fn hl_status_string(status: i32) -> *const c_char {
     let unknown = c"unknown status".as_ptr();
     barrier(unknown, || {
-        let known = HlStatus::ALL.iter().find(|(known, _)| *known as i32 == status);
+        let known = HlStatus::ALL
+            .iter()
+            .find(|(known, _)| *known as i32 == status);
         known.map_or(unknown, |(_, text)| text.as_ptr())
     })
 }
@@ -89,8 +106,19 @@ pub unsafe extern "C" fn hl_last_error(
     length: *mut usize,
 ) -> HlStatus {
     barrier(HlStatus::Panic, || {
-        let text = LAST_ERROR.try_with(|last| last.borrow().clone()).unwrap_or_default();
+        let text = LAST_ERROR
+            .try_with(|last| last.borrow().clone())
+            .unwrap_or_default();
         // SAFETY: the caller's duties are those of `write_text`.
-        unsafe { write_text(&text, TextOut { buffer, capacity, length }) }
+        unsafe {
+            write_text(
+                &text,
+                TextOut {
+                    buffer,
+                    capacity,
+                    length,
+                },
+            )
+        }
     })
 }

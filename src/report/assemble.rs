@@ -17,12 +17,20 @@ pub struct Names<'a>(pub &'a Tracker);
 
 impl Resolver for Names<'_> {
     fn frames(&self, stack: StackId) -> Vec<Frame> {
-        self.0.capture().frames(stack).into_iter().map(Frame::from).collect()
+        self.0
+            .capture()
+            .frames(stack)
+            .into_iter()
+            .map(Frame::from)
+            .collect()
     }
 
     fn foreign_function(&self, stack: StackId) -> Option<ForeignFunction> {
         let found = self.0.capture().foreign_function(stack)?;
-        Some(ForeignFunction { library: found.library, name: found.name })
+        Some(ForeignFunction {
+            library: found.library,
+            name: found.name,
+        })
     }
 
     fn family_name(&self, family: FamilyId) -> String {
@@ -41,12 +49,28 @@ impl Resolver for Names<'_> {
 impl From<capture::Frame> for Frame {
     fn from(frame: capture::Frame) -> Self {
         match frame {
-            capture::Frame::Python { file, line, function } => {
-                Self::Python { file, line, function }
-            }
-            capture::Frame::Native { library, function, file, line, address } => {
-                Self::Native { library, function, file, line, address }
-            }
+            capture::Frame::Python {
+                file,
+                line,
+                function,
+            } => Self::Python {
+                file,
+                line,
+                function,
+            },
+            capture::Frame::Native {
+                library,
+                function,
+                file,
+                line,
+                address,
+            } => Self::Native {
+                library,
+                function,
+                file,
+                line,
+                address,
+            },
         }
     }
 }
@@ -129,21 +153,36 @@ fn process(tracker: &Tracker, snapshot: &Snapshot) -> Process {
 /// The program's own arguments: a shared object has no `main` that could pass them on.
 fn arguments() -> Vec<String> {
     let bytes = std::fs::read("/proc/self/cmdline").unwrap_or_default();
-    let words = bytes.strip_suffix(b"\0").unwrap_or(&bytes).split(|&byte| byte == 0);
-    words.map(|word| String::from_utf8_lossy(word).into_owned()).collect()
+    let words = bytes
+        .strip_suffix(b"\0")
+        .unwrap_or(&bytes)
+        .split(|&byte| byte == 0);
+    words
+        .map(|word| String::from_utf8_lossy(word).into_owned())
+        .collect()
 }
 
 fn options(options: &Options) -> model::Options {
     model::Options {
         scope: options.scope.name().to_owned(),
-        checks: options.check_names().iter().map(|&name| name.to_owned()).collect(),
+        checks: options
+            .check_names()
+            .iter()
+            .map(|&name| name.to_owned())
+            .collect(),
         native_stacks: options.native_stacks.name().to_owned(),
         ..model::Options::default()
     }
 }
 
 fn stats(statistics: &Statistics) -> Stats {
-    let Statistics { sums, withheld, findings, ledger, .. } = statistics;
+    let Statistics {
+        sums,
+        withheld,
+        findings,
+        ledger,
+        ..
+    } = statistics;
     let by_kind = FindingKind::ALL.iter().zip(findings);
     Stats {
         live_blocks: sums.live_blocks,
@@ -179,7 +218,12 @@ fn limits(snapshot: &Snapshot, capture: CaptureCounters) -> Limits {
         ("text_cut_count", capture.text_cut_count),
         ("text_dropped_count", capture.text_dropped_count),
     ];
-    limits.more.extend(others.map(|(name, count)| (name.to_owned(), Value::from(count))));
-    limits.more.insert("troubles".to_owned(), Value::from(snapshot.troubles.clone()));
+    limits
+        .more
+        .extend(others.map(|(name, count)| (name.to_owned(), Value::from(count))));
+    limits.more.insert(
+        "troubles".to_owned(),
+        Value::from(snapshot.troubles.clone()),
+    );
     limits
 }

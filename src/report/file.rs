@@ -38,7 +38,9 @@ pub fn expand(pattern: &str) -> String {
 /// What the file system says; the temporary file is gone then.
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let (temporary, mut file) = create_beside(path)?;
-    let written = file.write_all(bytes).and_then(|()| fs::rename(&temporary, path));
+    let written = file
+        .write_all(bytes)
+        .and_then(|()| fs::rename(&temporary, path));
     if written.is_err() {
         // Best effort: the error that matters is the one being returned.
         let _ = fs::remove_file(&temporary);
@@ -48,7 +50,10 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 fn create_beside(path: &Path) -> io::Result<(PathBuf, File)> {
     let name = path.file_name().ok_or_else(|| {
-        io::Error::new(io::ErrorKind::InvalidInput, "the path does not end in the name of a file")
+        io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "the path does not end in the name of a file",
+        )
     })?;
     let mut trouble = io::Error::from(io::ErrorKind::AlreadyExists);
     for _ in 0..NAME_TRY_COUNT {
@@ -56,7 +61,11 @@ fn create_beside(path: &Path) -> io::Result<(PathBuf, File)> {
         temporary.push(format!(".{:016x}.tmp", unpredictable()));
         let temporary = path.with_file_name(temporary);
         // `create_new` refuses existing files and links alike.
-        let options = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary);
+        let options = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&temporary);
         match options {
             Ok(file) => return Ok((temporary, file)),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => trouble = error,
@@ -69,7 +78,9 @@ fn create_beside(path: &Path) -> io::Result<(PathBuf, File)> {
 /// A number nobody outside can guess: the hash keys of `RandomState` come from the kernel.
 fn unpredictable() -> u64 {
     use std::hash::{BuildHasher, RandomState};
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_nanos());
     RandomState::new().hash_one((now, NAME_COUNT.fetch_add(1, Ordering::Relaxed)))
 }
 
@@ -100,7 +111,11 @@ mod tests {
         assert_eq!(fs::read(&path).expect("there"), b"second");
         let mode = fs::metadata(&path).expect("there").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
-        assert_eq!(fs::read_dir(&folder).expect("there").count(), 1, "no temporary file is left");
+        assert_eq!(
+            fs::read_dir(&folder).expect("there").count(),
+            1,
+            "no temporary file is left"
+        );
         fs::remove_dir_all(&folder).expect("removed");
     }
 

@@ -26,7 +26,8 @@ pub fn render_saved(
         reports.extend(children);
         return Ok(text::render_many(&reports, TextOptions::default()));
     }
-    let mut whole: Map<String, Value> = serde_json::from_slice(saved).map_err(ReadError::Malformed)?;
+    let mut whole: Map<String, Value> =
+        serde_json::from_slice(saved).map_err(ReadError::Malformed)?;
     if let Value::Object(known) = serde_json::to_value(&report).map_err(ReadError::Malformed)? {
         whole.extend(known);
     }
@@ -39,7 +40,9 @@ pub fn render_saved(
 
 fn children(saved: &[u8], rules: &Suppressions) -> Result<Vec<Report>, ReadError> {
     let whole: Value = serde_json::from_slice(saved).map_err(ReadError::Malformed)?;
-    let Some(Value::Array(children)) = whole.get(CHILDREN) else { return Ok(Vec::new()) };
+    let Some(Value::Array(children)) = whole.get(CHILDREN) else {
+        return Ok(Vec::new());
+    };
     let read = |child: &Value| {
         let mut report = json::read(child.to_string().as_bytes())?;
         rules.apply(&mut report.findings, &mut report.limits);
@@ -77,7 +80,12 @@ mod tests {
 
     #[test]
     fn what_is_no_report_is_refused() {
-        for wrong in ["", "[]", "{}", "{\"schema\":\"heapledger.report\",\"version\":2}"] {
+        for wrong in [
+            "",
+            "[]",
+            "{}",
+            "{\"schema\":\"heapledger.report\",\"version\":2}",
+        ] {
             assert!(render_saved(wrong.as_bytes(), &Suppressions::default(), true).is_err());
         }
     }

@@ -28,14 +28,20 @@ static INSTALL: Once = Once::new();
 /// # Errors
 /// A sentence that says what is wrong with the setting.
 pub fn install(setting: Option<&str>) -> Result<(), String> {
-    let Some(setting) = setting.filter(|setting| !setting.is_empty()) else { return Ok(()) };
+    let Some(setting) = setting.filter(|setting| !setting.is_empty()) else {
+        return Ok(());
+    };
     let (destination, level) = match setting.rsplit_once(',') {
         Some((destination, level)) => (destination, parse_level(level)?),
         None => (setting, LevelFilter::INFO),
     };
     if destination == "stderr" {
         let layer = fmt::layer().with_ansi(false).with_writer(std::io::stderr);
-        install_once(Registry::default().with(ToFunction).with(layer.with_filter(level)));
+        install_once(
+            Registry::default()
+                .with(ToFunction)
+                .with(layer.with_filter(level)),
+        );
         return Ok(());
     }
     let file = OpenOptions::new()
@@ -45,8 +51,14 @@ pub fn install(setting: Option<&str>) -> Result<(), String> {
         .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
         .open(destination)
         .map_err(|error| format!("HEAPLEDGER_LOG: {destination} cannot be opened: {error}"))?;
-    let layer = fmt::layer().with_ansi(false).with_writer(std::sync::Mutex::new(file));
-    install_once(Registry::default().with(ToFunction).with(layer.with_filter(level)));
+    let layer = fmt::layer()
+        .with_ansi(false)
+        .with_writer(std::sync::Mutex::new(file));
+    install_once(
+        Registry::default()
+            .with(ToFunction)
+            .with(layer.with_filter(level)),
+    );
     Ok(())
 }
 
@@ -68,7 +80,9 @@ fn install_once(subscriber: impl Subscriber + Send + Sync) {
 
 fn parse_level(name: &str) -> Result<LevelFilter, String> {
     LevelFilter::from_str(name).map_err(|_| {
-        format!("HEAPLEDGER_LOG: there is no level \"{name}\": use error, warn, info, debug or trace")
+        format!(
+            "HEAPLEDGER_LOG: there is no level \"{name}\": use error, warn, info, debug or trace"
+        )
     })
 }
 
@@ -77,7 +91,9 @@ struct ToFunction;
 
 impl<S: Subscriber> Layer<S> for ToFunction {
     fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
-        let Some(forward) = *FORWARD.read() else { return };
+        let Some(forward) = *FORWARD.read() else {
+            return;
+        };
         let mut line = Line(String::new());
         event.record(&mut line);
         let level = number_of(*event.metadata().level());

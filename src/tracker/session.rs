@@ -152,9 +152,9 @@ impl Session {
     pub fn stop(&self) -> Result<(), StateError> {
         let mut state = self.state.lock();
         match state.phase {
-            Phase::Idle | Phase::ByEnvironmentNext | Phase::ByEnvironment { program_too: false } => {
-                Err(StateError::NotRunning)
-            }
+            Phase::Idle
+            | Phase::ByEnvironmentNext
+            | Phase::ByEnvironment { program_too: false } => Err(StateError::NotRunning),
             Phase::ByEnvironment { program_too: true } => {
                 state.phase = Phase::ByEnvironment { program_too: false };
                 Ok(())

@@ -1,0 +1,311 @@
+//! Owns the reading of Python stacks: the layouts of `CPython` 3.11 to 3.15, the frames of the
+//! calling thread, code objects and their lifetime.
+//!
+//! Promises: needs no interpreter lock and calls no Python; reads only the calling thread's own
+//! frames, which cannot go away meanwhile; a layout that is not known is refused, with a reason.
+//!
+//! Must never: allocate, block, keep an interpreter pointer as if it stayed valid, or write
+//! interpreter memory other than the one slot in [`lifetime`].
+
+mod chain;
+mod code;
+mod connect;
+mod frames;
+pub(super) mod lifetime;
+mod line_table;
+mod offsets;
+mod peek;
+mod string;
+mod thread_cache;
+
+use self::chain::Frames;
+use self::connect::{Interpreter, Refusal};
+use self::frames::PythonFrame;
+use self::string::TextBuffer;
+use self::thread_cache::ThreadCaches;
+use super::hash::Hash;
+use crate::memory::sync::{AtomicU32, Ordering};
+use once_cell::race::OnceBox;
+use std::fmt;
+
+/// The version of an interpreter.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PythonVersion {
+    /// The 3 of 3.13.0.
+    pub major: u32,
+    /// The 13 of 3.13.0.
+    pub minor: u32,
+    /// The 0 of 3.13.0.
+    pub micro: u32,
+    release_level: u32,
+}
+
+impl PythonVersion {
+    /// Takes `PY_VERSION_HEX` apart.
+    const fn from_hex(hex: u64) -> Self {
+        const fn byte(hex: u64, shift: u32) -> u32 {
+            (hex >> shift & 0xFF) as u32
+        }
+        let (major, minor, micro) = (byte(hex, 24), byte(hex, 16), byte(hex, 8));
+        Self {
+            major,
+            minor,
+            micro,
+            release_level: byte(hex, 4) & 0xF,
+        }
+    }
+}
+
+impl fmt::Display for PythonVersion {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}.{}.{}", self.major, self.minor, self.micro)
+    }
+}
+
+/// Whether Python stacks are read natively in this process.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PythonStatus {
+    /// They are.
+    Connected {
+        /// Of the interpreter.
+        version: PythonVersion,
+        /// Whether it is a build without the global interpreter lock.
+        free_threaded: bool,
+    },
+    /// There is no `CPython` in this process, or nobody has asked to connect yet.
+    NotPython,
+    /// There is one whose frames cannot be read.
+    Unsupported {
+        /// Why, in a sentence.
+        reason: &'static str,
+    },
+    /// The check at start-up found a mismatch; the reader stays off.
+    TurnedOff,
+}
+
+/// How stacks are read at the moment.
+const NOT_CONNECTED: u32 = 0;
+/// Code objects may die unseen, so nothing is remembered.
+const FRESH: u32 = 1;
+/// The lifetime of code objects is watched.
+const REMEMBERING: u32 = 2;
+const TURNED_OFF: u32 = 3;
+
+/// Chain number of a thread that runs no Python code.
+const NO_FRAMES: u64 = 0;
+
+static THREAD_CACHES: OnceBox<Option<ThreadCaches>> = OnceBox::new();
+
+/// The reader of Python stacks.
+#[derive(Default)]
+pub(super) struct Python {
+    interpreter: OnceBox<Interpreter>,
+    mode: AtomicU32,
+    refusal: AtomicU32,
+}
+
+/// What can be done with Python stacks right now.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum View<'python> {
+    /// Nothing: not connected, or turned off.
+    Off,
+    /// Stacks are read, and nothing about them may be remembered by address.
+    Fresh(Stack<'python>),
+    /// Stacks are read and remembered.
+    Remembering(Stack<'python>),
+}
+
+/// The Python stack of the calling thread.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stack<'python> {
+    interpreter: &'python Interpreter,
+}
+
+/// A place in Python code that is being executed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place<'python> {
+    interpreter: &'python Interpreter,
+    frame: PythonFrame,
+}
+
+impl Python {
+    /// Finds the interpreter and begins to watch code objects; cheap to call again.
+    pub(super) fn connect(&self) -> PythonStatus {
+        if self.mode.load(Ordering::Acquire) == TURNED_OFF {
+            return PythonStatus::TurnedOff;
+        }
+        match self
+            .interpreter
+            .get_or_try_init(|| connect::find().map(Box::new))
+        {
+            Ok(interpreter) => {
+                let mode = if interpreter.dealloc_slot.hook() {
+                    REMEMBERING
+                } else {
+                    FRESH
+                };
+                self.set_mode(mode);
+            }
+            Err(refusal) => self.refusal.store(refusal as u32, Ordering::Release),
+        }
+        self.status()
+    }
+
+    /// Stops watching code objects and leaves no trace in the interpreter.
+    pub(super) fn disconnect(&self) {
+        let Some(interpreter) = self.interpreter.get() else {
+            return;
+        };
+        // First nothing is remembered any more, then deaths go unseen.
+        self.set_mode(FRESH);
+        interpreter.dealloc_slot.unhook();
+    }
+
+    /// Stops reading for good.
+    pub(super) fn turn_off(&self) {
+        self.mode.store(TURNED_OFF, Ordering::Release);
+        if let Some(interpreter) = self.interpreter.get() {
+            interpreter.dealloc_slot.unhook();
+        }
+    }
+
+    /// Whether stacks are read.
+    pub(super) fn status(&self) -> PythonStatus {
+        if self.mode.load(Ordering::Acquire) == TURNED_OFF {
+            return PythonStatus::TurnedOff;
+        }
+        if let Some(interpreter) = self.interpreter.get() {
+            let Interpreter {
+                version,
+                free_threaded,
+                ..
+            } = *interpreter;
+            return PythonStatus::Connected {
+                version,
+                free_threaded,
+            };
+        }
+        match Refusal::from_number(self.refusal.load(Ordering::Acquire)) {
+            Refusal::NotPython => PythonStatus::NotPython,
+            refusal => PythonStatus::Unsupported {
+                reason: refusal.reason(),
+            },
+        }
+    }
+
+    /// What can be done with Python stacks right now.
+    #[inline]
+    pub(super) fn view(&self) -> View<'_> {
+        match (self.mode.load(Ordering::Acquire), self.interpreter.get()) {
+            (REMEMBERING, Some(interpreter)) => View::Remembering(Stack { interpreter }),
+            (FRESH, Some(interpreter)) => View::Fresh(Stack { interpreter }),
+            _ => View::Off,
+        }
+    }
+
+    /// Changes the mode, unless the reader was turned off.
+    fn set_mode(&self, mode: u32) {
+        for found in [NOT_CONNECTED, FRESH, REMEMBERING] {
+            let change =
+                self.mode
+                    .compare_exchange(found, mode, Ordering::AcqRel, Ordering::Acquire);
+            if change.is_ok() {
+                return;
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Python {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Python")
+            .field("status", &self.status())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'python> Stack<'python> {
+    /// A number that stands for this stack for as long as `generation` lasts.
+    #[inline]
+    pub(super) fn key(self, generation: u64) -> u64 {
+        let caches = THREAD_CACHES.get_or_init(|| Box::new(ThreadCaches::new()));
+        let cache = caches.as_ref().and_then(ThreadCaches::mine);
+        chain::key(&self.interpreter.reader, cache, generation).unwrap_or(NO_FRAMES)
+    }
+
+    /// Shows each place, innermost first, to `visit`; answers whether the stack had more frames
+    /// than are kept.
+    pub(super) fn visit(self, mut visit: impl FnMut(Place<'python>)) -> bool {
+        let reader = &self.interpreter.reader;
+        let mut frames = Frames::of_this_thread(reader);
+        for frame in frames.by_ref() {
+            if let Some(frame) = reader.read(frame) {
+                visit(Place {
+                    interpreter: self.interpreter,
+                    frame,
+                });
+            }
+        }
+        frames.is_cut()
+    }
+}
+
+impl Place<'_> {
+    /// A number that stands for this place for as long as its code object lives.
+    pub(super) fn key(self) -> u64 {
+        let PythonFrame { code, lasti } = self.frame;
+        let deaths = u64::from(lifetime::deaths(code));
+        let lasti = u64::from(lasti.cast_unsigned());
+        Hash::seeded(1)
+            .with(code.get() as u64)
+            .with(deaths << 32 | lasti)
+            .get()
+    }
+
+    /// Notes that a stack with this place in it is going to be remembered in `generation`.
+    pub(super) fn note_sighting(self, generation: u64) {
+        lifetime::note_sighting(self.frame.code, generation);
+    }
+
+    /// Hands the file's name to `use_text`.
+    pub(super) fn with_file<T>(self, use_text: impl FnOnce(&[u8]) -> T) -> T {
+        let mut buffer = TextBuffer::new();
+        self.interpreter
+            .reader
+            .code(self.frame)
+            .copy_file_name(&mut buffer);
+        use_text(buffer.text())
+    }
+
+    /// Hands the function's qualified name to `use_text`.
+    pub(super) fn with_function<T>(self, use_text: impl FnOnce(&[u8]) -> T) -> T {
+        let mut buffer = TextBuffer::new();
+        self.interpreter
+            .reader
+            .code(self.frame)
+            .copy_qualified_name(&mut buffer);
+        use_text(buffer.text())
+    }
+
+    /// The line; zero when the instruction has none.
+    pub(super) fn line(self) -> u32 {
+        self.interpreter
+            .reader
+            .code(self.frame)
+            .line(self.frame.lasti)
+            .unwrap_or(0)
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_taken_apart_and_shown() {
+        let version = PythonVersion::from_hex(0x030D_05C2);
+        assert_eq!(version.to_string(), "3.13.5");
+        assert_eq!(version.release_level, 0xC);
+    }
+}

@@ -101,9 +101,10 @@ pub unsafe extern "C" fn hl_malloc_at(
     line: u32,
     function: *const c_char,
 ) -> *mut c_void {
-    // SAFETY: the caller's duties are those of `written_at`.
     barrier(std::ptr::null_mut(), || {
-        allocate(unsafe { written_at(file, line, function) }, request(size))
+        // SAFETY: the caller's duties are those of `written_at`.
+        let place = unsafe { written_at(file, line, function) };
+        allocate(place, request(size))
     })
 }
 
@@ -181,9 +182,10 @@ pub unsafe extern "C" fn hl_free_at(
     line: u32,
     function: *const c_char,
 ) {
-    // SAFETY: the caller's duties are those of `written_at`.
     barrier((), || {
-        release(unsafe { written_at(file, line, function) }, pointer)
+        // SAFETY: the caller's duties are those of `written_at`.
+        let place = unsafe { written_at(file, line, function) };
+        release(place, pointer);
     });
 }
 

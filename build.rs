@@ -29,10 +29,10 @@ fn main() -> Result<()> {
         PathBuf::from(env::var("OUT_DIR")?).join("heapledger.h"),
         &header,
     )?;
-    if env::var("PROFILE")? == "release" {
-        if let Err(error) = write_if_changed(&root.join(HEADER), &header) {
-            println!("cargo::warning={HEADER} is stale and could not be written: {error}");
-        }
+    if env::var("PROFILE")? == "release"
+        && let Err(error) = write_if_changed(&root.join(HEADER), &header)
+    {
+        println!("cargo::warning={HEADER} is stale and could not be written: {error}");
     }
     Ok(())
 }
@@ -55,9 +55,7 @@ fn generate_header(root: &Path) -> Result<Vec<u8>> {
     sources.sort();
     let config = cbindgen::Config::from_file(root.join("cbindgen.toml"))?;
     let builder = cbindgen::Builder::new().with_config(config);
-    let builder = sources
-        .iter()
-        .fold(builder, |builder, source| builder.with_src(source));
+    let builder = sources.iter().fold(builder, cbindgen::Builder::with_src);
     let mut header = Vec::new();
     builder.generate()?.write(&mut header);
     header.truncate(header.trim_ascii_end().len());

@@ -5,24 +5,24 @@ use std::path::{Path, PathBuf};
 
 /// A word, or one character of punctuation, with the line it stands on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Token {
-    pub text: String,
-    pub line: usize,
+pub(crate) struct Token {
+    pub(crate) text: String,
+    pub(crate) line: usize,
 }
 
 /// The crate's folder.
-pub fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// The text of a file of the crate.
-pub fn read(path: impl AsRef<Path>) -> String {
+pub(crate) fn read(path: impl AsRef<Path>) -> String {
     let path = root().join(path);
     fs::read_to_string(&path).unwrap_or_else(|error| unreachable!("{}: {error}", path.display()))
 }
 
 /// Every file under `folder` with this extension, as paths from the crate's folder, sorted.
-pub fn files_under(folder: &str, extension: &str) -> Vec<PathBuf> {
+pub(crate) fn files_under(folder: &str, extension: &str) -> Vec<PathBuf> {
     let mut waiting = vec![root().join(folder)];
     let mut files = Vec::new();
     while let Some(path) = waiting.pop() {
@@ -42,7 +42,7 @@ pub fn files_under(folder: &str, extension: &str) -> Vec<PathBuf> {
 }
 
 /// Splits source into tokens; comments, strings, characters and lifetimes are left out.
-pub fn tokens(source: &str) -> Vec<Token> {
+pub(crate) fn tokens(source: &str) -> Vec<Token> {
     let mut reader = Reader {
         rest: source,
         line: 1,

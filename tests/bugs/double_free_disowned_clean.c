@@ -5,9 +5,13 @@
 void run(void)
 {
     static double pool[6];
-    hl_adopt(pool, sizeof pool);
+    hl_block_info info = {.struct_size = sizeof info};
+    if (hl_disown(NULL) == HL_OK)
+        abort();
+    if (hl_adopt(pool, sizeof pool) != HL_OK || hl_adopt(pool, sizeof pool) == HL_OK)
+        abort(); // once is enough
     if (hl_disown(pool) != HL_OK)
         abort();
-    if (hl_disown(pool) == HL_OK) // it is no longer there: a status, not a finding
+    if (hl_describe(pool, &info) == HL_OK && info.state == 1)
         abort();
 }

@@ -1,0 +1,14 @@
+// expect: double-free size=24 offset=0
+#include "heapledger.h"
+
+// Copied member by member: both copies release the same block.
+struct Buffer {
+    void *memory = hl_malloc(24); // allocated
+    ~Buffer() { hl_free(memory); } // released, here
+};
+
+extern "C" void run(void)
+{
+    Buffer original;
+    Buffer copy = original;
+}

@@ -1,0 +1,15 @@
+// expect: nothing
+#include "heapledger.h"
+
+struct Buffer {
+    void *memory = hl_malloc(24);
+    Buffer() = default;
+    Buffer(Buffer &&other) : memory(other.memory) { other.memory = nullptr; }
+    ~Buffer() { hl_free(memory); }
+};
+
+extern "C" void run(void)
+{
+    Buffer original;
+    Buffer moved = static_cast<Buffer &&>(original);
+}

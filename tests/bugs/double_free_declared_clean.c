@@ -1,0 +1,15 @@
+// expect: nothing
+#include "heapledger.h"
+#include <stdlib.h>
+
+void run(void)
+{
+    uint32_t foo;
+    hl_family_declare("foo_open", "foo_close", &foo);
+    for (int round = 0; round < 100; ++round) { // the allocator gives the same address again
+        char *block = malloc(48);
+        hl_adopt_as(block, 48, foo);
+        if (hl_release(block, foo) == HL_OK)
+            free(block);
+    }
+}

@@ -1,0 +1,7 @@
+// expect: invalid-free says="static"
+#include "heapledger.h"
+
+void run(void)
+{
+    hl_free("a string literal"); // here
+}

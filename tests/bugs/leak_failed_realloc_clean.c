@@ -1,0 +1,11 @@
+// expect: nothing
+#include "heapledger.h"
+
+void run(void)
+{
+    char *block = hl_malloc(48);
+    char *larger = hl_realloc(block, (size_t)1 << 47);
+    if (larger != NULL)
+        block = larger;
+    hl_free(block);
+}

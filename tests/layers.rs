@@ -15,7 +15,10 @@ const LAYERS: [(&str, &[&str]); 8] = [
     ("capture", &["memory", "ledger"]),
     ("detect", &["memory", "ledger"]),
     ("tracker", &["memory", "ledger", "capture", "detect"]),
-    ("report", &["ledger", "capture", "detect", "tracker"]),
+    (
+        "report",
+        &["memory", "ledger", "capture", "detect", "tracker"],
+    ),
     ("intercept", &["memory", "tracker", "capture::foreign"]),
     (
         "ffi",

@@ -109,10 +109,10 @@ mod tests {
         let (address, size) = (block(&mut buffer), ByteCount::new(13));
         // SAFETY: the buffer has 13 + 8 bytes and belongs to this test.
         unsafe { arm(address, size) };
-        buffer[12] = 1;
+        std::hint::black_box(&mut buffer)[12] = 1;
         // SAFETY: armed above.
         assert_eq!(unsafe { damage_behind(address, size) }, None);
-        buffer[13] = 1;
+        std::hint::black_box(&mut buffer)[13] = 1;
         // SAFETY: armed above.
         assert_eq!(unsafe { damage_behind(address, size) }, Some(13));
         assert_eq!(buffer[21], 0, "the byte after the redzone is not ours");
@@ -127,7 +127,7 @@ mod tests {
         assert_eq!(buffer[POISON_BYTE_MAX], 0, "beyond the filled part");
         // SAFETY: poisoned above.
         assert_eq!(unsafe { damage_inside(address, size) }, None);
-        buffer[40] = 7;
+        std::hint::black_box(&mut buffer)[40] = 7;
         // SAFETY: poisoned above.
         assert_eq!(unsafe { damage_inside(address, size) }, Some(40));
     }

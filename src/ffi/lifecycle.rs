@@ -20,12 +20,12 @@ use crate::tracker::{existing, log, tracker};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-#[cfg(all(target_os = "linux", not(any(test, miri, loom))))]
+#[cfg(all(target_os = "linux", not(any(miri, loom))))]
 #[used]
 #[unsafe(link_section = ".init_array")]
 static AT_LOAD: extern "C" fn() = at_load;
 
-#[cfg(all(target_os = "linux", not(any(test, miri, loom))))]
+#[cfg(all(target_os = "linux", not(any(miri, loom))))]
 #[used]
 #[unsafe(link_section = ".fini_array")]
 static AT_EXIT: extern "C" fn() = at_exit;

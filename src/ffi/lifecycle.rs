@@ -10,11 +10,11 @@
 )]
 
 use super::barrier::{barrier, silence_own_panics};
-use super::reports::{self, Format};
+use super::reports;
 use super::session;
 use crate::capture::EventPlace;
 use crate::memory::reentry::OurOwnWork;
-use crate::report::file;
+use crate::report::{Format, files};
 use crate::tracker::options::Options;
 use crate::tracker::{existing, log, tracker};
 use std::path::Path;
@@ -83,9 +83,9 @@ pub(crate) fn write_exit_report() {
     }
     let _ours = OurOwnWork::begin();
     tracker.verify(EventPlace::UNKNOWN);
-    let path = file::expand(&pattern);
+    let path = files::expand(&pattern);
     let json = reports::report(tracker, Format::Json);
-    if let Err(error) = file::write(Path::new(&path), json.as_bytes()) {
+    if let Err(error) = files::write_whole(Path::new(&path), json.as_bytes()) {
         tracing::error!("the report could not be written to {path}: {error}");
     }
 }

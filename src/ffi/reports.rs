@@ -10,7 +10,7 @@ use crate::detect::Finding;
 use crate::memory::Address;
 use crate::memory::lock::Lock;
 use crate::report::{
-    Suppressions, TextOptions, assemble, file, json, render_saved, text as for_people,
+    Format, Suppressions, TextOptions, assemble, files, json, render_saved, text as for_people,
 };
 use crate::tracker::snapshot::Mark;
 use crate::tracker::{Tracker, tracker};
@@ -34,23 +34,15 @@ pub(super) fn finding_json(tracker: &Tracker, finding: &Finding) -> String {
     json::write_finding(&assemble::finding(tracker, finding, &suppressions()))
 }
 
-/// The form of a report: 0 JSON, 1 text.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Format {
-    Json,
-    Text,
-}
-
-impl Format {
-    fn from_number(number: u32) -> Result<Self, HlStatus> {
-        match number {
-            0 => Ok(Self::Json),
-            1 => Ok(Self::Text),
-            _ => Err(fail(
-                HlStatus::InvalidArgument,
-                format!("there is no format {number}: 0 is JSON, 1 is text"),
-            )),
-        }
+/// The form of a report that a number of the interface means: 0 JSON, 1 text.
+fn format_of(number: u32) -> Result<Format, HlStatus> {
+    match number {
+        0 => Ok(Format::Json),
+        1 => Ok(Format::Text(TextOptions::default())),
+        _ => Err(fail(
+            HlStatus::InvalidArgument,
+            format!("there is no format {number}: 0 is JSON, 1 is text"),
+        )),
     }
 }
 
@@ -58,7 +50,7 @@ pub(super) fn report(tracker: &Tracker, format: Format) -> String {
     let report = assemble::report(tracker, &suppressions());
     match format {
         Format::Json => json::write(&report),
-        Format::Text => for_people::render(&report, TextOptions::default()),
+        Format::Text(options) => for_people::render(&report, options),
     }
 }
 
@@ -119,7 +111,9 @@ pub unsafe extern "C" fn hl_report_text(
     };
     // SAFETY: the caller's duties are the same.
     barrier(HlStatus::Panic, || unsafe {
-        answer(out, |tracker| report(tracker, Format::Text))
+        answer(out, |tracker| {
+            report(tracker, Format::Text(TextOptions::default()))
+        })
     })
 }
 
@@ -133,17 +127,17 @@ pub unsafe extern "C" fn hl_report_write(path: *const c_char, format: u32) -> Hl
     barrier(HlStatus::Panic, || {
         // SAFETY: the caller vouches for the string.
         let path = match unsafe { text(path, "path") } {
-            Ok(path) => file::expand(path),
+            Ok(path) => files::expand(path),
             Err(status) => return status,
         };
-        let format = match Format::from_number(format) {
+        let format = match format_of(format) {
             Ok(format) => format,
             Err(status) => return status,
         };
         let Some(tracker) = tracker() else {
             return HlStatus::OutOfMemory;
         };
-        match file::write(Path::new(&path), report(tracker, format).as_bytes()) {
+        match files::write_whole(Path::new(&path), report(tracker, format).as_bytes()) {
             Ok(()) => HlStatus::Ok,
             Err(error) => fail(HlStatus::Io, format!("{path} cannot be written: {error}")),
         }
@@ -273,8 +267,8 @@ pub unsafe extern "C" fn hl_report_render(
                 Err(status) => return status,
             }
         };
-        let rendered = Format::from_number(format).and_then(|format| {
-            render_saved(json, &rules, format == Format::Text)
+        let rendered = format_of(format).and_then(|format| {
+            render_saved(json, &rules, format)
                 .map_err(|error| fail(HlStatus::InvalidArgument, error.to_string()))
         });
         match rendered {

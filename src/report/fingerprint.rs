@@ -6,7 +6,9 @@
 //!
 //! 1. the kind;
 //! 2. the foreign function: file name of the library, function name (two empty fields when none);
-//! 3. the stacks `here`, `released`, `allocated`: each frame's fields, then one empty field.
+//! 3. of a leak: the family, and `python` or `library` for who had the block last, because one call
+//!    can hand over one block and keep the next;
+//! 4. the stacks `here`, `released`, `allocated`: each frame's fields, then one empty field.
 //!
 //! A Python frame counts as `P`, file, function, line. A native frame counts as `N`, file name of
 //! the library, function. Its address never counts, because it differs from run to run, except
@@ -14,28 +16,30 @@
 //! and line count only when the caller stated them itself (`hl_malloc_at`; the address is 0): those of
 //! debug information may be there in one report and missing in the next.
 
-use super::model::{Finding, ForeignFunction, Frame, Stacks, file_name};
+use super::model::{Finding, Frame, file_name};
 
 const OFFSET_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
 const PRIME: u64 = 0x0000_0100_0000_01b3;
 const FIELD_END: u8 = 0xff;
 const PAGE_OFFSET_MASK: u64 = 0xfff;
 
-/// The fingerprint of a finding, from its kind, foreign function and stacks alone.
+/// The fingerprint of a finding; nothing else of it counts than what the list above names.
 #[must_use]
 pub fn of(finding: &Finding) -> String {
-    of_parts(
-        &finding.kind,
-        finding.foreign_function.as_ref(),
-        &finding.stacks,
-    )
-}
-
-fn of_parts(kind: &str, foreign: Option<&ForeignFunction>, stacks: &Stacks) -> String {
     let mut hash = Hash(OFFSET_BASIS);
-    hash.field(kind);
+    hash.field(&finding.kind);
+    let foreign = finding.foreign_function.as_ref();
     hash.field(foreign.map_or("", |function| file_name(&function.library)));
     hash.field(foreign.map_or("", |function| &function.name));
+    if finding.is_leak() {
+        hash.field(&finding.family);
+        hash.field(if finding.handed_to_python {
+            "python"
+        } else {
+            "library"
+        });
+    }
+    let stacks = &finding.stacks;
     for stack in [&stacks.here, &stacks.released, &stacks.allocated] {
         for frame in stack {
             hash.frame(frame);
@@ -94,6 +98,7 @@ impl Hash {
 mod tests {
     use super::*;
     use crate::report::fixtures::{native, python};
+    use crate::report::model::Stacks;
 
     fn leak(allocated: Vec<Frame>) -> Finding {
         Finding {
@@ -119,7 +124,7 @@ mod tests {
             python("/app.py", 12, "main"),
             native("/l/libcpp.so", "get", 77),
         ]);
-        assert_eq!(of(&finding), "74090fdcc48f8f72");
+        assert_eq!(of(&finding), "eaaa3e12e789616b");
     }
 
     #[test]
@@ -138,7 +143,10 @@ mod tests {
         other_kind.kind = "double-free".to_owned();
         let mut other_side = base.clone();
         other_side.stacks.here = std::mem::take(&mut other_side.stacks.allocated);
+        let mut other_owner = base.clone();
+        other_owner.handed_to_python = true;
         for other in [
+            other_owner,
             other_kind,
             other_side,
             leak(vec![python("a.py", 2, "f")]),

@@ -1,4 +1,4 @@
-//! The patterns of suppressions: LeakSanitizer's, with `?`.
+//! The patterns of suppressions: those of `LeakSanitizer`, with `?` beside `*`.
 
 /// A pattern: `*` stands for any text, `?` for one character. It matches when any part of the text
 /// fits, unless `^` at its start or `$` at its end anchors it.
@@ -111,12 +111,11 @@ mod tests {
     fn meaning(pattern: &[char], text: &[char]) -> bool {
         match (pattern.split_first(), text.split_first()) {
             (None, None) => true,
-            (None, Some(_)) => false,
             (Some(('*', rest)), _) => {
                 meaning(rest, text) || text.split_first().is_some_and(|(_, t)| meaning(pattern, t))
             }
             (Some((p, rest)), Some((t, text))) => (*p == '?' || p == t) && meaning(rest, text),
-            (Some(_), None) => false,
+            (None, Some(_)) | (Some(_), None) => false,
         }
     }
 
@@ -140,7 +139,7 @@ mod tests {
         #[test]
         fn a_text_matches_itself(text in "[^*?^$]{0,20}") {
             prop_assert!(Glob::new(&text).matches(&text));
-            let anchored = format!("^{}$", text);
+            let anchored = format!("^{text}$");
             prop_assert!(Glob::new(&anchored).matches(&text));
         }
     }

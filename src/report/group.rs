@@ -36,7 +36,7 @@ pub fn merge(findings: Vec<Finding>) -> Vec<Finding> {
 
 /// Merges the findings of several processes in the same way. Suppressed ones are left out.
 #[must_use]
-pub fn merge_reports(reports: &[Report]) -> Vec<Group<'_>> {
+pub fn merge_reports<'a>(reports: &[&'a Report]) -> Vec<Group<'a>> {
     let mut groups = Groups::default();
     for report in reports {
         for finding in report.findings.iter().filter(|finding| !finding.suppressed) {
@@ -231,6 +231,7 @@ mod tests {
             report
         };
         let reports = [report(7), report(7), report(8)];
+        let reports: Vec<&Report> = reports.iter().collect();
         let groups = merge_reports(&reports);
         assert_eq!(groups.len(), 1);
         let group = groups.first().unwrap();

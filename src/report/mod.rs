@@ -9,9 +9,8 @@
 //! Must never: run on the allocation path, read Python's memory, print, or change what it reports on.
 
 pub mod assemble;
-pub mod bounded;
 pub mod escape;
-pub mod file;
+pub mod files;
 pub mod fingerprint;
 #[cfg(test)]
 mod fixtures;
@@ -19,19 +18,23 @@ pub mod glob;
 pub mod group;
 pub mod hints;
 pub mod json;
+mod matcher;
 pub mod message;
 pub mod model;
 pub mod number;
 pub mod saved;
 pub mod source;
+#[cfg(test)]
+mod strategies;
 pub mod suppress;
 pub mod text;
 pub mod timestamp;
+pub mod totals;
 pub mod translate;
 
 pub use hints::{Learned, UsualRelease};
 pub use model::Report;
-pub use saved::render_saved;
+pub use saved::{Format, render_saved};
 pub use suppress::{SuppressionError, Suppressions};
 pub use text::TextOptions;
 pub use translate::{Resolver, finding_to_model, findings_to_model};

@@ -37,6 +37,27 @@ pub struct Report {
     /// What was found, most serious first.
     #[serde(default)]
     pub findings: Vec<Finding>,
+    /// The reports of the processes that this one started; absent when there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub children: Vec<Report>,
+    /// Why the process left no report of its own; absent when it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing: Option<String>,
+    /// What a newer version says beyond this.
+    #[serde(flatten)]
+    pub more: BTreeMap<String, Value>,
+}
+
+impl Report {
+    /// This report and those of its children, theirs after it.
+    #[must_use]
+    pub fn processes(&self) -> Vec<&Self> {
+        let mut found = vec![self];
+        for child in &self.children {
+            found.extend(child.processes());
+        }
+        found
+    }
 }
 
 impl Default for Report {
@@ -49,6 +70,9 @@ impl Default for Report {
             stats: Stats::default(),
             limits: Limits::default(),
             findings: Vec::new(),
+            children: Vec::new(),
+            missing: None,
+            more: BTreeMap::new(),
         }
     }
 }
@@ -113,6 +137,8 @@ pub struct Stats {
     pub findings: BTreeMap<String, u64>,
     /// Bytes that the ledger itself occupies.
     pub ledger_bytes: u64,
+    /// Blocks that were served without a record.
+    pub dropped_records: u64,
     /// What a newer version counts beyond this.
     #[serde(flatten)]
     pub more: BTreeMap<String, Value>,
@@ -136,6 +162,8 @@ pub struct Limits {
     pub suppressions_used: Vec<SuppressionUse>,
     /// The suppressions that hid nothing, each as `kind:pattern (file:line)`.
     pub suppressions_unused: Vec<String>,
+    /// What went wrong on our side, one sentence each.
+    pub troubles: Vec<String>,
     /// Every other counter. A number above zero is shown in the text report under its own name.
     #[serde(flatten)]
     pub more: BTreeMap<String, Value>,
@@ -169,8 +197,8 @@ pub struct Finding {
     pub bytes: u64,
     /// Blocks concerned, over all occurrences.
     pub blocks: u64,
-    /// The family of the block; null when the block is not known.
-    pub family: Option<String>,
+    /// The family of the block; empty when the block is not known.
+    pub family: String,
     /// Equal between runs for the same kind and stacks (see [`super::fingerprint`]).
     pub fingerprint: String,
     /// Whether a suppression hides it.
@@ -189,6 +217,9 @@ pub struct Finding {
     /// Blocks gained from one mark or call to the next; absent when nobody measured it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub growth: Option<u64>,
+    /// What a newer version says beyond this.
+    #[serde(flatten)]
+    pub more: BTreeMap<String, Value>,
 }
 
 impl Finding {
@@ -334,7 +365,7 @@ mod tests {
             ..Finding::default()
         };
         let expected = concat!(
-            r#"{"kind":"leak","message":"","count":0,"bytes":0,"blocks":0,"family":null,"#,
+            r#"{"kind":"leak","message":"","count":0,"bytes":0,"blocks":0,"family":"","#,
             r#""fingerprint":"","suppressed":false,"block":null,"foreign_function":null,"#,
             r#""handed_to_python":false,"hints":[],"stacks":{"allocated":["#,
             r#"{"language":"python","file":"a.py","line":3,"function":"f"},"#,

@@ -6,12 +6,13 @@
 //! library of the foreign function. Paths are tried whole and without their folders, so that `^` can
 //! anchor a file name.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
 
 use super::glob::Glob;
-use super::model::{Finding, Frame, Limits, SuppressionUse, file_name};
+use super::matcher::Matcher;
+use super::model::{Finding, Limits, Report, SuppressionUse};
 use crate::detect::FindingKind;
 
 /// Rules that one process accepts. A larger file is an error, because a finding is tried against
@@ -28,11 +29,13 @@ pub struct Suppressions {
     rules: Vec<Rule>,
 }
 
+/// One line.
 #[derive(Clone, PartialEq, Eq, Debug)]
-struct Rule {
+pub(super) struct Rule {
     /// `None`: every kind.
-    kind: Option<FindingKind>,
-    glob: Glob,
+    pub(super) kind: Option<FindingKind>,
+    /// What it is matched with.
+    pub(super) glob: Glob,
     /// As the user wrote it, and where.
     text: String,
 }
@@ -101,7 +104,7 @@ impl Suppressions {
             line: 0,
             reason,
         };
-        let bytes = super::bounded::read_file(path, FILE_BYTE_MAX)
+        let bytes = super::files::read_file(path, FILE_BYTE_MAX)
             .map_err(|reason| error(format!("cannot read the suppressions: {reason}")))?;
         let text = String::from_utf8(bytes).map_err(|fault| {
             let line = 1 + fault
@@ -129,42 +132,57 @@ impl Suppressions {
         self.rules.is_empty()
     }
 
-    /// Marks the findings that a rule hides, and says in `limits` which rules hid what. Findings that
-    /// were marked before stay so and are not counted again.
+    /// Applies the rules to a report and to those of its children.
+    pub fn apply_to_report(&self, report: &mut Report) {
+        self.apply(&mut report.findings, &mut report.limits);
+        for child in &mut report.children {
+            self.apply_to_report(child);
+        }
+    }
+
+    /// Marks the findings that a rule hides, and says in `limits` which rules hid what. Each finding
+    /// counts for the first rule that matches. Applying the same rules again changes nothing.
     pub fn apply(&self, findings: &mut [Finding], limits: &mut Limits) {
         if self.is_empty() {
             return;
         }
-        let mut uses: Vec<_> = self
-            .rules
-            .iter()
+        let rules = self.rules.iter().map(|rule| rule.text.clone());
+        let mut uses: Vec<SuppressionUse> = rules
             .map(|rule| SuppressionUse {
-                rule: rule.text.clone(),
+                rule,
                 ..SuppressionUse::default()
             })
             .collect();
-        let mut matcher = Matcher {
-            rules: &self.rules,
-            known: BTreeMap::new(),
-        };
-        for finding in findings.iter_mut().filter(|finding| !finding.suppressed) {
-            let Some(used) = matcher
+        let mut matcher = Matcher::new(&self.rules);
+        for finding in findings {
+            let used = matcher
                 .first_match(finding)
-                .and_then(|index| uses.get_mut(index))
-            else {
-                continue;
-            };
-            finding.suppressed = true;
-            used.findings += 1;
-            used.blocks = used.blocks.saturating_add(finding.blocks);
-            used.bytes = used.bytes.saturating_add(finding.bytes);
-        }
-        for used in uses {
-            if used.findings > 0 {
-                limits.suppressions_used.push(used);
-            } else {
-                limits.suppressions_unused.push(used.rule);
+                .and_then(|index| uses.get_mut(index));
+            if let Some(used) = used {
+                finding.suppressed = true;
+                used.findings += 1;
+                used.blocks = used.blocks.saturating_add(finding.blocks);
+                used.bytes = used.bytes.saturating_add(finding.bytes);
             }
+        }
+        note_uses(uses, limits);
+    }
+}
+
+/// Replaces what `limits` said of these rules before.
+fn note_uses(uses: Vec<SuppressionUse>, limits: &mut Limits) {
+    let rules: BTreeSet<&str> = uses.iter().map(|used| used.rule.as_str()).collect();
+    limits
+        .suppressions_used
+        .retain(|used| !rules.contains(used.rule.as_str()));
+    limits
+        .suppressions_unused
+        .retain(|rule| !rules.contains(rule.as_str()));
+    for used in uses {
+        if used.findings > 0 {
+            limits.suppressions_used.push(used);
+        } else {
+            limits.suppressions_unused.push(used.rule);
         }
     }
 }
@@ -214,68 +232,6 @@ fn unknown_kind(kind: &str) -> String {
             "unknown kind `{kind}`; the kinds are {}, and * for all",
             names.join(", ")
         ),
-    }
-}
-
-/// Tries each different text once: the same frames recur in thousands of findings.
-struct Matcher<'a> {
-    rules: &'a [Rule],
-    known: BTreeMap<String, Vec<usize>>,
-}
-
-impl Matcher<'_> {
-    /// The first rule, by line, that hides the finding.
-    fn first_match(&mut self, finding: &Finding) -> Option<usize> {
-        let kind = finding.known_kind();
-        let rules = self.rules;
-        let mut first: Option<usize> = None;
-        for_each_text(finding, |text| {
-            let hit = self.rules_matching(text).iter().copied().find(|index| {
-                rules
-                    .get(*index)
-                    .is_some_and(|rule| rule.kind.is_none() || rule.kind == kind)
-            });
-            first = first.into_iter().chain(hit).min();
-        });
-        first
-    }
-
-    fn rules_matching(&mut self, text: &str) -> &[usize] {
-        if !self.known.contains_key(text) {
-            let matching = self.rules.iter().enumerate();
-            let matching = matching.filter(|(_, rule)| rule.glob.matches(text));
-            self.known
-                .insert(text.to_owned(), matching.map(|(index, _)| index).collect());
-        }
-        self.known.get(text).map_or(&[], Vec::as_slice)
-    }
-}
-
-/// Calls `visit` with every text of the finding that a pattern may match.
-fn for_each_text(finding: &Finding, mut visit: impl FnMut(&str)) {
-    let mut path = |path: &str| {
-        visit(path);
-        visit(file_name(path));
-    };
-    if let Some(called) = &finding.foreign_function {
-        path(&called.library);
-        visit(&called.name);
-    }
-    for frame in finding.stacks.frames() {
-        match frame {
-            Frame::Python { file, function, .. } => {
-                visit(function);
-                visit(&format!("{file}:{function}"));
-                visit(&format!("{}:{function}", file_name(file)));
-            }
-            Frame::Native {
-                library, function, ..
-            } => {
-                visit(function);
-                visit(library);
-                visit(file_name(library));
-            }
-        }
     }
 }
 
@@ -366,7 +322,9 @@ mod tests {
     fn uses_are_counted_for_the_first_matching_rule() {
         let text = "leak:nothing\nleak:Dataset\n*:close\ndouble-free:zzz";
         let rules = Suppressions::parse(text, "s").unwrap();
-        let mut before = finding("leak");
+        let mut before = finding("heap-overflow");
+        before.foreign_function = None;
+        before.stacks = Stacks::default();
         before.suppressed = true;
         let mut findings = [
             finding("leak"),
@@ -390,6 +348,40 @@ mod tests {
         assert_eq!(
             limits.suppressions_unused,
             ["leak:nothing (s:1)", "double-free:zzz (s:4)"]
+        );
+    }
+
+    #[test]
+    fn applying_rules_again_changes_nothing() {
+        let rules = Suppressions::parse("leak:Dataset\nleak:nothing", "s").unwrap();
+        let child = Report {
+            findings: vec![finding("leak")],
+            ..Report::default()
+        };
+        let mut report = Report {
+            findings: vec![finding("leak")],
+            children: vec![child],
+            ..Report::default()
+        };
+        rules.apply_to_report(&mut report);
+        assert!(
+            report
+                .processes()
+                .iter()
+                .all(|report| report.findings[0].suppressed)
+        );
+        let once = report.clone();
+        rules.apply_to_report(&mut report);
+        assert_eq!(report, once);
+        let other = Suppressions::parse("*:zzz", "other").unwrap();
+        other.apply_to_report(&mut report);
+        assert_eq!(
+            report.limits.suppressions_used,
+            once.limits.suppressions_used
+        );
+        assert_eq!(
+            report.limits.suppressions_unused,
+            ["leak:nothing (s:2)", "*:zzz (other:1)"]
         );
     }
 

@@ -84,7 +84,8 @@ impl Translator<'_> {
             blocks: finding.blocks,
             family: finding
                 .block
-                .map(|block| self.resolver.family_name(block.family)),
+                .map(|block| self.resolver.family_name(block.family))
+                .unwrap_or_default(),
             block: finding
                 .block
                 .map(|block| translated_block(&block, finding.offset)),
@@ -172,7 +173,7 @@ mod tests {
             (finding.count, finding.blocks, finding.bytes),
             (10, 10, 3360)
         );
-        assert_eq!(finding.family.as_deref(), Some("new[]"));
+        assert_eq!(finding.family, "new[]");
         assert_eq!(
             finding.block.as_ref().map(|block| block.state.as_str()),
             Some("live")
@@ -214,8 +215,12 @@ mod tests {
         unknown.here = StackId::UNKNOWN;
         let finding = finding_to_model(&unknown, &Program);
         assert_eq!(
-            (finding.block, finding.family, finding.foreign_function),
-            (None, None, None)
+            (
+                finding.block,
+                finding.foreign_function,
+                finding.family.as_str()
+            ),
+            (None, None, "")
         );
         assert_eq!(finding.stacks, Stacks::default());
     }

@@ -74,13 +74,10 @@ fn facts(finding: &Finding, pids: &[u32]) -> Vec<String> {
 fn example_block(finding: &Finding) -> Option<String> {
     let block = finding.block.as_ref()?;
     let (article, size) = (article(block.size), thousands(block.size));
-    let family = finding
-        .family
-        .as_deref()
-        .filter(|family| !family.is_empty());
-    let family = family.map_or_else(String::new, |family| {
-        format!(", family {}", escaped(family))
-    });
+    let family = match finding.family.as_str() {
+        "" => String::new(),
+        family => format!(", family {}", escaped(family)),
+    };
     let example = if finding.blocks > 1 {
         "for example "
     } else {

@@ -12,13 +12,14 @@ mod paint;
 mod stack;
 mod summary;
 
-use std::fmt::Write as _;
+use std::fmt::Write;
 use std::time::{Duration, SystemTime};
 
 use self::paint::Paint;
 use super::escape::escaped;
 use super::group::{self, Group};
 use super::model::{Process, Report, file_name};
+use super::number::thousands;
 use super::source::SourceLines;
 use super::timestamp;
 
@@ -46,6 +47,8 @@ impl Default for TextOptions {
     }
 }
 
+/// Processes named at the top; the others are counted.
+const PROCESS_COUNT_MAX: usize = 8;
 /// The summary is said again at the end when more findings than this stand between.
 const SUMMARY_REPEAT_COUNT: usize = 5;
 /// The report's start is known to the second, and file systems round too.
@@ -60,17 +63,16 @@ pub fn render(report: &Report, options: TextOptions) -> String {
 /// The reports of several processes as one: equal findings are added up.
 #[must_use]
 pub fn render_many(reports: &[Report], options: TextOptions) -> String {
-    let groups = group::merge_reports(reports);
-    let mut page = Page::new(reports, options);
-    let summary = summary::line(&groups, reports);
+    let reports: Vec<&Report> = reports.iter().flat_map(Report::processes).collect();
+    let groups = group::merge_reports(&reports);
+    let mut page = Page::new(&reports, options);
+    let summary = summary::line(&groups, &reports);
     page.line(0, &page.paint.strong(&summary));
     if !groups.is_empty() {
-        for report in reports {
-            page.process(&report.process);
-        }
+        page.processes(&reports);
     }
     page.findings(&groups);
-    notes::write(&mut page, reports, groups.len());
+    notes::write(&mut page, &reports, groups.len());
     if groups.len().min(options.finding_count_max) > SUMMARY_REPEAT_COUNT {
         page.blank();
         page.line(0, &page.paint.strong(&summary));
@@ -87,7 +89,7 @@ struct Page {
 }
 
 impl Page {
-    fn new(reports: &[Report], options: TextOptions) -> Self {
+    fn new(reports: &[&Report], options: TextOptions) -> Self {
         Self {
             text: String::new(),
             paint: Paint { on: options.color },
@@ -107,6 +109,19 @@ impl Page {
         self.text.push('\n');
     }
 
+    fn processes(&mut self, reports: &[&Report]) {
+        for report in reports.iter().take(PROCESS_COUNT_MAX) {
+            self.process(&report.process);
+        }
+        let rest = reports.len().saturating_sub(PROCESS_COUNT_MAX);
+        if rest > 0 {
+            self.line(
+                2,
+                &format!("... {} further processes", thousands(rest as u64)),
+            );
+        }
+    }
+
     fn process(&mut self, process: &Process) {
         if process.pid == 0 {
             return;
@@ -121,6 +136,7 @@ impl Page {
             text.push_str(&escaped(version));
         }
         if process.duration_s > 0.0 {
+            // Writing to a String cannot fail.
             let _ = write!(text, ", {:.1} s", process.duration_s);
         }
         let text = self.paint.faint(&text);
@@ -140,7 +156,7 @@ impl Page {
 }
 
 /// When the first of the reports was written: source files that changed later are not quoted.
-fn earliest_end(reports: &[Report]) -> Option<SystemTime> {
+fn earliest_end(reports: &[&Report]) -> Option<SystemTime> {
     let ends = reports.iter().filter_map(|report| {
         let duration = Duration::try_from_secs_f64(report.process.duration_s).ok()?;
         let started = timestamp::moment_of(&report.process.started)?;

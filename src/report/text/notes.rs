@@ -1,23 +1,21 @@
 //! What the report does not show: cut, dropped, hidden and left out, each counted.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::Page;
 use crate::report::escape::escaped;
-use crate::report::model::{Limits, Report};
+use crate::report::model::{Limits, Report, SuppressionUse};
 use crate::report::number::{grouped, thousands};
 
 /// Writes the notes, if there are any.
-pub(super) fn write(page: &mut Page, reports: &[Report], finding_count: usize) {
-    let mut notes = Vec::new();
-    let left_out = finding_count.saturating_sub(page.options.finding_count_max);
-    if left_out > 0 {
-        let findings = grouped(left_out as u64, "further finding");
-        notes.push(format!(
-            "{findings} not shown here; the JSON report has all"
-        ));
-    }
+pub(super) fn write(page: &mut Page, reports: &[&Report], finding_count: usize) {
+    let mut notes = left_out(page, finding_count);
     for report in reports {
-        notes.extend(of_limits(&report.limits, finding_count > 0));
+        notes.extend(missing(report));
     }
+    let limits: Vec<&Limits> = reports.iter().map(|report| &report.limits).collect();
+    notes.extend(counters(&limits, finding_count > 0));
+    notes.extend(suppressions(&limits));
     if notes.is_empty() {
         return;
     }
@@ -28,29 +26,57 @@ pub(super) fn write(page: &mut Page, reports: &[Report], finding_count: usize) {
     }
 }
 
-fn of_limits(limits: &Limits, with_stacks: bool) -> Vec<String> {
+fn left_out(page: &Page, finding_count: usize) -> Vec<String> {
+    match finding_count.saturating_sub(page.options.finding_count_max) {
+        0 => Vec::new(),
+        rest => {
+            let findings = grouped(rest as u64, "further finding");
+            vec![format!(
+                "{findings} not shown here; the JSON report has all"
+            )]
+        }
+    }
+}
+
+fn missing(report: &Report) -> Option<String> {
+    let reason = report.missing.as_ref()?;
+    Some(format!(
+        "no report of process {}: {reason}",
+        report.process.pid
+    ))
+}
+
+fn counters(limits: &[&Limits], with_stacks: bool) -> Vec<String> {
+    let sum = |count: fn(&Limits) -> u64| {
+        limits
+            .iter()
+            .fold(0_u64, |sum, limits| sum.saturating_add(count(limits)))
+    };
     let mut notes = Vec::new();
+    let cut = sum(|limits| limits.stack_cut_count);
     // Without a finding nobody misses a frame.
-    if with_stacks && limits.stack_cut_count > 0 {
-        let stacks = grouped(limits.stack_cut_count, "stack");
-        notes.push(format!(
-            "{stacks} cut at {}",
-            grouped(limits.stack_frame_max, "frame")
-        ));
+    if with_stacks && cut > 0 {
+        let longest = limits
+            .iter()
+            .map(|limits| limits.stack_frame_max)
+            .max()
+            .unwrap_or_default();
+        let (stacks, frames) = (grouped(cut, "stack"), grouped(longest, "Python frame"));
+        notes.push(format!("{stacks} cut at {frames}"));
     }
     for (count, noun, what) in [
         (
-            limits.stack_dropped_count,
+            sum(|limits| limits.stack_dropped_count),
             "event",
             "whose stack could not be stored",
         ),
         (
-            limits.record_dropped_count,
+            sum(|limits| limits.record_dropped_count),
             "allocation",
             "served without a record: leaks may be missed",
         ),
         (
-            limits.finding_dropped_count,
+            sum(|limits| limits.finding_dropped_count),
             "finding",
             "for which there was no room",
         ),
@@ -59,24 +85,50 @@ fn of_limits(limits: &Limits, with_stacks: bool) -> Vec<String> {
             notes.push(format!("{} {what}", grouped(count, noun)));
         }
     }
-    for (name, value) in &limits.more {
+    notes.extend(further_counters(limits));
+    notes.extend(limits.iter().flat_map(|limits| limits.troubles.clone()));
+    notes
+}
+
+fn further_counters(limits: &[&Limits]) -> Vec<String> {
+    let mut sums: BTreeMap<&str, u64> = BTreeMap::new();
+    for (name, value) in limits.iter().flat_map(|limits| &limits.more) {
         if let Some(number) = value.as_u64().filter(|number| *number > 0) {
-            notes.push(format!("{}: {}", name.replace('_', " "), thousands(number)));
+            let sum = sums.entry(name).or_default();
+            *sum = sum.saturating_add(number);
         }
     }
-    for used in &limits.suppressions_used {
-        let (findings, bytes) = (
-            grouped(used.findings, "finding"),
-            grouped(used.bytes, "byte"),
-        );
-        let blocks = grouped(used.blocks, "block");
-        notes.push(format!(
-            "{findings} ({blocks}, {bytes}) suppressed by {}",
-            used.rule
-        ));
+    let named =
+        |(name, sum): (&str, u64)| format!("{}: {}", name.replace('_', " "), thousands(sum));
+    sums.into_iter().map(named).collect()
+}
+
+/// A rule that was used in one process is not unused in the others.
+fn suppressions(limits: &[&Limits]) -> Vec<String> {
+    let mut used: BTreeMap<&str, SuppressionUse> = BTreeMap::new();
+    for one in limits.iter().flat_map(|limits| &limits.suppressions_used) {
+        let sum = used.entry(&one.rule).or_default();
+        sum.findings = sum.findings.saturating_add(one.findings);
+        sum.blocks = sum.blocks.saturating_add(one.blocks);
+        sum.bytes = sum.bytes.saturating_add(one.bytes);
     }
-    for unused in &limits.suppressions_unused {
-        notes.push(format!("unused suppression: {unused}"));
-    }
-    notes
+    let unused: BTreeSet<&str> = limits
+        .iter()
+        .flat_map(|limits| &limits.suppressions_unused)
+        .map(String::as_str)
+        .filter(|rule| !used.contains_key(rule))
+        .collect();
+    let used = used.into_iter().map(|(rule, sum)| {
+        let (findings, bytes) = (grouped(sum.findings, "finding"), grouped(sum.bytes, "byte"));
+        format!(
+            "{findings} ({}, {bytes}) suppressed by {rule}",
+            grouped(sum.blocks, "block")
+        )
+    });
+    used.chain(
+        unused
+            .into_iter()
+            .map(|rule| format!("unused suppression: {rule}")),
+    )
+    .collect()
 }

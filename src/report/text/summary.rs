@@ -18,7 +18,7 @@ struct Sum {
 }
 
 /// `heapledger: 1 leak (10 blocks, 3,360 bytes), 1 double free`.
-pub(super) fn line(groups: &[Group<'_>], reports: &[Report]) -> String {
+pub(super) fn line(groups: &[Group<'_>], reports: &[&Report]) -> String {
     let mut sums: BTreeMap<(usize, &str), Sum> = BTreeMap::new();
     for group in groups {
         let finding = &group.finding;
@@ -78,7 +78,7 @@ fn name(kind: &str, number: u64) -> String {
     if number == 1 { one } else { many }.to_owned()
 }
 
-fn in_processes(reports: &[Report]) -> String {
+fn in_processes(reports: &[&Report]) -> String {
     if reports.len() < 2 {
         String::new()
     } else {
@@ -86,7 +86,7 @@ fn in_processes(reports: &[Report]) -> String {
     }
 }
 
-fn hidden(reports: &[Report]) -> String {
+fn hidden(reports: &[&Report]) -> String {
     let findings = reports.iter().flat_map(|report| &report.findings);
     match findings.filter(|finding| finding.suppressed).count() {
         0 => String::new(),

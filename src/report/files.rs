@@ -1,11 +1,30 @@
-//! Writing a report to a file so that a reader finds all of it or nothing.
+//! Files: read with a limit, written whole or not at all.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The bytes of a regular file, and of nothing else: a pipe or device might never end.
+///
+/// # Errors
+/// It cannot be opened or read, is not a regular file, or is longer than `byte_max`.
+pub fn read_file(path: &Path, byte_max: u64) -> io::Result<Vec<u8>> {
+    // Asked before opening, because opening a pipe waits for its writer.
+    if !path.metadata()?.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    File::open(path)?
+        .take(byte_max.saturating_add(1))
+        .read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > byte_max {
+        return Err(io::Error::other(format!("longer than {byte_max} bytes")));
+    }
+    Ok(bytes)
+}
 
 /// How many temporary names are tried before giving up.
 const NAME_TRY_COUNT: u32 = 16;
@@ -32,11 +51,19 @@ pub fn expand(pattern: &str) -> String {
 }
 
 /// Writes `bytes` to `path` under a temporary name in the same folder, readable by the owner alone,
-/// and then renames it. What was there before stays until then, and stays when writing fails.
+/// and then renames it. What was there before stays until then, and stays when writing fails; a
+/// link is replaced and not followed. A pipe or device, such as `/dev/stderr`, is written to
+/// directly, because renaming would replace it.
 ///
 /// # Errors
 /// What the file system says; the temporary file is gone then.
-pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    if path
+        .metadata()
+        .is_ok_and(|existing| !existing.is_file() && !existing.is_dir())
+    {
+        return OpenOptions::new().write(true).open(path)?.write_all(bytes);
+    }
     let (temporary, mut file) = create_beside(path)?;
     let written = file
         .write_all(bytes)
@@ -89,6 +116,23 @@ mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
 
+    #[test]
+    fn a_file_within_the_limit_is_read() {
+        let path = std::env::temp_dir().join(format!("heapledger-bounded-{}", std::process::id()));
+        std::fs::write(&path, b"12345").unwrap();
+        assert_eq!(read_file(&path, 5).unwrap(), b"12345");
+        let error = read_file(&path, 4).unwrap_err();
+        assert_eq!(error.to_string(), "longer than 4 bytes");
+        std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn folders_devices_and_missing_files_are_errors() {
+        assert!(read_file(Path::new("/dev/zero"), 5).is_err());
+        assert!(read_file(Path::new("/"), 5).is_err());
+        assert!(read_file(Path::new("/nonexistent"), 5).is_err());
+    }
+
     fn folder(name: &str) -> PathBuf {
         let folder = std::env::temp_dir().join(format!("heapledger-{name}-{}", std::process::id()));
         fs::create_dir_all(&folder).expect("a folder for the test");
@@ -106,8 +150,8 @@ mod tests {
     fn a_report_replaces_the_old_one_and_only_its_owner_may_read_it() {
         let folder = folder("replace");
         let path = folder.join("report.json");
-        write(&path, b"first").expect("written");
-        write(&path, b"second").expect("written again");
+        write_whole(&path, b"first").expect("written");
+        write_whole(&path, b"second").expect("written again");
         assert_eq!(fs::read(&path).expect("there"), b"second");
         let mode = fs::metadata(&path).expect("there").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
@@ -125,14 +169,20 @@ mod tests {
         let (target, link) = (folder.join("target"), folder.join("link.json"));
         fs::write(&target, b"precious").expect("written");
         std::os::unix::fs::symlink(&target, &link).expect("linked");
-        write(&link, b"report").expect("written");
+        write_whole(&link, b"report").expect("written");
         assert_eq!(fs::read(&target).expect("there"), b"precious");
         fs::remove_dir_all(&folder).expect("removed");
     }
 
     #[test]
+    fn devices_are_written_to_and_not_replaced() {
+        write_whole(Path::new("/dev/null"), b"text").expect("written");
+        assert!(!Path::new("/dev/null").is_file());
+    }
+
+    #[test]
     fn a_folder_that_is_not_there_is_an_error() {
-        assert!(write(Path::new("/nowhere/at/all.json"), b"").is_err());
-        assert!(write(Path::new("/"), b"").is_err());
+        assert!(write_whole(Path::new("/nowhere/at/all.json"), b"").is_err());
+        assert!(write_whole(Path::new("/"), b"").is_err());
     }
 }

@@ -1,0 +1,69 @@
+//! From the ledger's numbers to the report's.
+
+use super::model::Stats;
+use crate::detect::FindingKind;
+use crate::ledger::{LedgerCounters, Sums};
+
+impl Stats {
+    /// The numbers of one moment: blocks and bytes, those withheld, occurrences in the order of
+    /// [`FindingKind::ALL`], and the ledger's own.
+    #[must_use]
+    pub fn of(
+        sums: Sums,
+        (quarantined_blocks, quarantined_bytes): (u64, u64),
+        occurrences: [u64; FindingKind::ALL.len()],
+        ledger: LedgerCounters,
+    ) -> Self {
+        let kinds = FindingKind::ALL
+            .into_iter()
+            .map(|kind| kind.name().to_owned());
+        Self {
+            live_blocks: sums.live_blocks,
+            live_bytes: sums.live_bytes,
+            peak_blocks: sums.peak_blocks,
+            peak_bytes: sums.peak_bytes,
+            total_blocks: sums.total_blocks,
+            total_bytes: sums.total_bytes,
+            quarantined_blocks,
+            quarantined_bytes,
+            findings: kinds.zip(occurrences).collect(),
+            ledger_bytes: ledger.mapped_byte_count,
+            dropped_records: ledger.dropped_record_count,
+            ..Self::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_number_has_its_place() {
+        let sums = Sums {
+            live_blocks: 1,
+            live_bytes: 2,
+            peak_blocks: 3,
+            peak_bytes: 4,
+            total_blocks: 5,
+            total_bytes: 6,
+        };
+        let ledger = LedgerCounters {
+            dropped_record_count: 10,
+            mapped_byte_count: 9,
+            ..LedgerCounters::default()
+        };
+        let stats = Stats::of(sums, (7, 8), [0, 11, 0, 0, 0, 0, 0, 0, 0, 12], ledger);
+        assert_eq!(stats.findings.get("double-free"), Some(&11));
+        assert_eq!(stats.findings.get("truncated-pointer"), Some(&12));
+        let json = serde_json::to_string(&stats).unwrap();
+        let expected = "{\"live_blocks\":1,\"live_bytes\":2,\"peak_blocks\":3,\"peak_bytes\":4,\
+                        \"total_blocks\":5,\"total_bytes\":6,\"quarantined_blocks\":7,\
+                        \"quarantined_bytes\":8,";
+        assert!(json.starts_with(expected), "{json}");
+        assert!(
+            json.ends_with("\"ledger_bytes\":9,\"dropped_records\":10}"),
+            "{json}"
+        );
+    }
+}

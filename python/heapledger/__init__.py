@@ -46,6 +46,7 @@ from heapledger.records import (
     Stats,
 )
 from heapledger.session import (
+    check,
     describe,
     findings,
     leaks,
@@ -92,6 +93,7 @@ __all__ = [
     "adopt",
     "allocate",
     "array",
+    "check",
     "describe",
     "findings",
     "free",

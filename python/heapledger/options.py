@@ -1,12 +1,13 @@
-"""The options of a session, and their text form: `key=value`, separated by colons.
+r"""The options of a session, and their text form: `key=value`, separated by colons.
 
 The library reads this form from `hl_start` and from the environment variable
-`HEAPLEDGER_OPTIONS`. A value cannot contain a colon.
+`HEAPLEDGER_OPTIONS`. A colon inside a value is written `\:`.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING
 
 from heapledger.errors import UsageError
@@ -31,22 +32,20 @@ DEFAULT_NATIVE_STACKS = "boundary"
 NO_CHECK = "none"
 
 
-def option_text(values: Mapping[str, str]) -> str:
-    """Return the text form.
+_COLON = re.compile(r"(?<!\\):")
+"""A colon that separates options."""
 
-    Raises:
-        UsageError: a value contains a colon.
-    """
-    for key, value in values.items():
-        if ":" in value:
-            raise UsageError(f"the option {key} cannot contain a colon: {value!r}")
-    return ":".join(f"{key}={value}" for key, value in values.items())
+
+def option_text(values: Mapping[str, str]) -> str:
+    """Return the text form."""
+    pairs = (f"{key}={value}".replace(":", r"\:") for key, value in values.items())
+    return ":".join(pairs)
 
 
 def parsed(text: str) -> dict[str, str]:
     """Read the text form; what has no value gets an empty one."""
-    pairs = (part.partition("=") for part in text.split(":") if part)
-    return {key.strip(): value for key, _, value in pairs}
+    pairs = (part.partition("=") for part in _COLON.split(text) if part)
+    return {key.strip(): value.replace(r"\:", ":") for key, _, value in pairs}
 
 
 def environment_options() -> dict[str, str]:

@@ -17,7 +17,6 @@ from heapledger.options import (
     DEFAULT_CHECKS,
     DEFAULT_NATIVE_STACKS,
     DEFAULT_SCOPE,
-    environment_options,
     option_text,
     session_options,
 )
@@ -65,12 +64,7 @@ def start(
     """
     options = session_options(scope, checks, native_stacks)
     origins.connect()
-    try:
-        interface.start(option_text(options))
-    except StateError:
-        if not environment_options():
-            raise
-        LOGGER.info("a session was started by the environment: its options stay in force")
+    interface.start(option_text(options))
 
 
 def stop() -> None:
@@ -82,6 +76,16 @@ def stop() -> None:
         interface.stop()
     except StateError:
         return
+
+
+def check() -> list[Finding]:
+    """Look for damage in every recorded block now, and return what was found.
+
+    Writes behind live blocks and into released ones are found; each damaged block once.
+    """
+    before = mark()
+    origins.call(interface.check_blocks)
+    return findings_since(before)
 
 
 def stats() -> Stats:

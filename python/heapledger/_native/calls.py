@@ -15,13 +15,20 @@ TEXT_BYTES_FIRST = 1 << 16
 TEXT_ATTEMPT_MAX = 16
 """A text may grow between two attempts, by what other threads do; not for ever."""
 
+EXPLAINED = frozenset(
+    {Status.INVALID_ARGUMENT, Status.IO, Status.UNSUPPORTED, Status.LIMIT, Status.STATE}
+)
+"""The statuses that the library explains by a sentence; the others say it all."""
+
 library = load()
 
 
 def check(status: int) -> None:
     """Raise the exception that `status` stands for, with the library's own sentence."""
-    if status != Status.OK:
-        raise error_of(status, last_error())
+    if status == Status.OK:
+        return
+    sentence = last_error() if status in EXPLAINED else ""
+    raise error_of(status, sentence or library.hl_status_string(status).decode())
 
 
 def number(function: Any, *inputs: Any) -> int:  # noqa: ANN401 - a ctypes function

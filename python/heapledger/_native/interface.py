@@ -40,11 +40,7 @@ def adopt(address: int, byte_count: int, family: int) -> None:
 
 def release(address: int, family: int) -> bool:
     """Announce a release by a function of `family`; False: a finding, do not carry it out."""
-    status = library.hl_release(address, family)
-    if status == Status.FINDING:
-        return False
-    check(status)
-    return True
+    return _found_nothing(library.hl_release(address, family))
 
 
 def note_double_release(block: BlockStructure) -> None:
@@ -139,6 +135,11 @@ def stop() -> None:
     check(library.hl_stop())
 
 
+def check_blocks() -> bool:
+    """Look for damage in every block; False: there is some, recorded as findings."""
+    return _found_nothing(library.hl_check())
+
+
 def connect_python() -> dict[str, Any]:
     """Let the library find the interpreter; return status, version and reason. Idempotent."""
     answer: dict[str, Any] = json.loads(text(library.hl_python_connect))
@@ -171,3 +172,10 @@ def supply_stack(frames: list[tuple[str, str, int]]) -> int:
     stack = c_uint32()
     check(library.hl_supply_stack(array, len(frames), byref(stack)))
     return stack.value
+
+
+def _found_nothing(status: int) -> bool:
+    if status == Status.FINDING:
+        return False
+    check(status)
+    return True

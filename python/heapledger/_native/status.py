@@ -50,6 +50,5 @@ def error_of(status: int, sentence: str) -> errors.HeapledgerError:
     try:
         known = Status(status)
     except ValueError:
-        return errors.InternalError(sentence or f"the library answered with status {status}")
-    kind = ERROR_BY_STATUS.get(known, errors.InternalError)
-    return kind(sentence or f"the library answered with status {known.name}")
+        return errors.InternalError(f"status {status}: {sentence}")
+    return ERROR_BY_STATUS.get(known, errors.InternalError)(sentence)

@@ -18,18 +18,13 @@ if TYPE_CHECKING:
     from heapledger.cli.child import Ending
     from heapledger.reports import Report
 
-FALLBACK_DIRECTORY = "/tmp"
-"""Where the private directory goes when the usual place cannot stand in an option (a colon)."""
-
 
 class Collection:
     """A directory that only this user can read, for as long as the `with` lasts."""
 
     def __init__(self) -> None:
         """Make the directory (mode 0700)."""
-        usual = tempfile.gettempdir()
-        place = FALLBACK_DIRECTORY if ":" in usual else usual
-        self._directory = Path(tempfile.mkdtemp(prefix="heapledger-", dir=place))
+        self._directory = Path(tempfile.mkdtemp(prefix="heapledger-"))
 
     @property
     def pattern(self) -> str:

@@ -1,0 +1,157 @@
+"""The options of each command."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from heapledger import __version__
+from heapledger.cli.doctor import doctor
+from heapledger.cli.report import report
+from heapledger.cli.run import run
+from heapledger.options import (
+    CHECKS,
+    DEFAULT_CHECKS,
+    DEFAULT_NATIVE_STACKS,
+    DEFAULT_SCOPE,
+    NATIVE_STACKS,
+    SCOPES,
+    checks_in,
+)
+from heapledger.reports import FORMATS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MODULE_OPTION = "-m"
+EXIT_STATUS_MAX = 255
+
+RUN_USAGE = """heapledger run [OPTIONS] SCRIPT [ARGS...]
+       heapledger run [OPTIONS] -m MODULE [ARGS...]"""
+
+# The options of `run` that take no value. Where the program begins depends on it.
+RUN_FLAGS = frozenset({"-h", "--help", "-q", "--quiet"})
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """Return the options; `command` is the function that carries them out.
+
+    Exits with status 2 and a message when they make no sense, as argparse does.
+    """
+    parser, run_parser = _parsers()
+    if arguments[:1] != ["run"]:
+        return parser.parse_args(arguments)
+    own, program = split_at_program(arguments[1:])
+    options = parser.parse_args(["run", *own])
+    if not program:
+        run_parser.error("name a SCRIPT, or a module with -m MODULE")
+    if program == [MODULE_OPTION]:
+        run_parser.error("-m needs the name of a module")
+    options.program = program
+    return options
+
+
+def split_at_program(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Split the arguments of `run` where the program's begin: at SCRIPT, or at `-m`.
+
+    argparse would take the program's options for ours.
+    """
+    index = 0
+    while index < len(arguments):
+        argument = arguments[index]
+        if argument == "--":
+            return list(arguments[:index]), list(arguments[index + 1 :])
+        if argument == MODULE_OPTION or not argument.startswith("-") or argument == "-":
+            break
+        index += 1 if argument in RUN_FLAGS or "=" in argument else 2
+    return list(arguments[:index]), list(arguments[index:])
+
+
+def _parsers() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
+    parser = argparse.ArgumentParser(
+        prog="heapledger",
+        description="Find leaks, double frees and other ownership errors of native memory.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"heapledger {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    run_parser = _add_run(commands)
+    _add_report(commands)
+    doctor_parser = commands.add_parser(
+        "doctor",
+        help="say what can be intercepted in this interpreter, and why not",
+        description="Say what can be intercepted in this interpreter, and why not.",
+    )
+    doctor_parser.set_defaults(command=doctor)
+    return parser, run_parser
+
+
+def _add_run(commands: Any) -> argparse.ArgumentParser:  # noqa: ANN401 - argparse has no public name
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "run",
+        help="run a program and report what it did with native memory",
+        description="Run a program and report on stderr, after its end, what it did wrong.",
+        usage=RUN_USAGE,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--scope", choices=SCOPES, default=DEFAULT_SCOPE, help="which allocations are recorded"
+    )
+    parser.add_argument(
+        "--check",
+        type=_checks,
+        default=list(DEFAULT_CHECKS),
+        metavar="NAME[,NAME...]",
+        help=f"what is done to recorded blocks: {', '.join(CHECKS)}, or none",
+    )
+    parser.add_argument(
+        "--native-stacks",
+        choices=NATIVE_STACKS,
+        default=DEFAULT_NATIVE_STACKS,
+        help="how much of the native stack is taken",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the report there")
+    _add_suppressions(parser)
+    parser.add_argument(
+        "--error-exitcode",
+        type=_exit_status,
+        metavar="N",
+        help="the exit status when there are findings (default: the program's own)",
+    )
+    parser.add_argument(
+        "-q", "--quiet", action="store_true", help="print no report when the program has ended"
+    )
+    parser.set_defaults(command=run)
+    return parser
+
+
+def _add_report(commands: Any) -> None:  # noqa: ANN401
+    parser = commands.add_parser(
+        "report", help="print a saved report", description="Print a saved report."
+    )
+    parser.add_argument("file", type=Path, metavar="FILE", help="a report in JSON")
+    parser.add_argument("--format", choices=FORMATS, default="text", help="default: text")
+    _add_suppressions(parser)
+    parser.set_defaults(command=report)
+
+
+def _add_suppressions(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--suppressions", type=Path, metavar="FILE", help="lines KIND:PATTERN of what to hide"
+    )
+
+
+def _checks(text: str) -> list[str]:
+    names = checks_in(text)
+    for name in names:
+        if name not in CHECKS:
+            known = ", ".join(CHECKS)
+            raise argparse.ArgumentTypeError(f"unknown check {name!r}: known are {known}, none")
+    return names
+
+
+def _exit_status(text: str) -> int:
+    if not text.isdecimal() or int(text) > EXIT_STATUS_MAX:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to {EXIT_STATUS_MAX}")
+    return int(text)

@@ -1,0 +1,96 @@
+"""The reports of one run: one per process, in a private directory, joined when all have ended."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from heapledger import reports
+from heapledger.cli.files import write_whole
+from heapledger.errors import HeapledgerError
+
+if TYPE_CHECKING:
+    from heapledger.cli.child import Ending
+    from heapledger.reports import Report
+
+
+class Collection:
+    """A directory that only this user can read, for as long as the `with` lasts."""
+
+    def __init__(self) -> None:
+        """Make the directory (mode 0700)."""
+        self._directory = Path(tempfile.mkdtemp(prefix="heapledger-"))
+
+    @property
+    def pattern(self) -> str:
+        """The file name for the option `json`; the library puts the process number for `%p`."""
+        return str(self._directory / "%p.json")
+
+    def report(self, ending: Ending, command: list[str], suppressions: Path | None) -> Report:
+        """Return the program's report; what its child processes wrote is in "children"."""
+        own: Report | None = None
+        children: list[Report] = []
+        for path in sorted(self._directory.glob("*.json")):
+            report = self._read(path, suppressions)
+            if report is None:
+                continue
+            if path.stem == str(ending.process):
+                own = report
+            else:
+                children.append(report)
+        if own is None:
+            own = _absent(ending, command)
+            complain(f"the program left no report: it {ending.described()}")
+        return own | {reports.CHILDREN: children} if children else own
+
+    def save(self, report: Report, path: Path) -> None:
+        """Write the report; a failure is told, and does not end the run."""
+        try:
+            write_whole(path, json.dumps(report, indent=2) + "\n")
+        except HeapledgerError as error:
+            complain(f"the report could not be written: {error}")
+
+    def print(self, report: Report, suppressions: Path | None) -> None:
+        """Print the report on stderr, for people. A closed stderr is nobody's loss."""
+        if report.get("missing") and not report.get(reports.CHILDREN):
+            return
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.write(reports.text_of(report, suppressions))
+            sys.stderr.flush()
+
+    def has_findings(self, report: Report) -> bool:
+        """Tell whether anything was found that no suppression hides."""
+        return any(True for _ in reports.unsuppressed(report))
+
+    def __enter__(self) -> Self:
+        """Give the collection to the `with` statement."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Remove the directory and what is in it."""
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    def _read(self, path: Path, suppressions: Path | None) -> Report | None:
+        try:
+            saved = reports.loaded(path)
+        except HeapledgerError as error:
+            complain(f"the report of process {path.stem} is damaged: {error}")
+            return None
+        return reports.with_suppressions(saved, suppressions)
+
+
+def complain(sentence: str) -> None:
+    """Say on stderr what went wrong with the run itself."""
+    with contextlib.suppress(OSError, ValueError):
+        print(f"heapledger: {sentence}", file=sys.stderr, flush=True)
+
+
+def _absent(ending: Ending, command: list[str]) -> dict[str, Any]:
+    """Return a report that says that there is none: nothing is known, nothing was found."""
+    process = {"pid": ending.process, "argv": command[1:]}
+    return reports.empty(process) | {"missing": f"the program {ending.described()}"}

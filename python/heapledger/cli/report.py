@@ -1,0 +1,25 @@
+"""`heapledger report FILE`: print a saved report."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+from heapledger import reports
+from heapledger.cli.files import checked_suppressions
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def report(options: argparse.Namespace) -> int:
+    """Print the report as text or as JSON, suppressions applied."""
+    suppressions = checked_suppressions(options.suppressions)
+    saved = reports.loaded(options.file)
+    if options.format == "text":
+        text = reports.text_of(saved, suppressions)
+    else:
+        text = json.dumps(reports.with_suppressions(saved, suppressions), indent=2) + "\n"
+    sys.stdout.write(text)
+    return 0

@@ -1,0 +1,346 @@
+"""What heapledger tells, as frozen dataclasses with the names of the JSON report.
+
+Every record has `to_dict()`, which gives the JSON's form, and `from_dict()`, which reads it: fields
+that are missing get their defaults, fields that are not known are passed over, so that a report of
+a newer version can be read. Addresses are integers, sizes are bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FINDING_KINDS = (
+    "leak",
+    "double-free",
+    "invalid-free",
+    "mismatched-free",
+    "use-after-free",
+    "heap-overflow",
+    "heap-underflow",
+    "realloc-after-free",
+    "size-overflow",
+    "truncated-pointer",
+)
+"""Every kind of finding, in the order of their numbers in the C interface."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One line of a stack.
+
+    `language` is "python" or "native". A Python frame has `file`, `line` and `function` (the
+    qualified name); a native one has also `library` and `address`. An empty text or a zero means
+    not known.
+    """
+
+    language: str
+    file: str = ""
+    line: int = 0
+    function: str = ""
+    library: str = ""
+    address: int = 0
+
+    @classmethod
+    def from_dict(cls, source: Mapping[str, Any]) -> Self:
+        """Read the JSON form."""
+        return cls(
+            language=_text(source, "language") or "python",
+            file=_text(source, "file"),
+            line=_number(source, "line"),
+            function=_text(source, "function"),
+            library=_text(source, "library"),
+            address=_number(source, "address"),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form: a Python frame has no library and no address."""
+        if self.language == "python":
+            return {
+                "language": self.language,
+                "file": self.file,
+                "line": self.line,
+                "function": self.function,
+            }
+        return {
+            "language": self.language,
+            "library": self.library,
+            "function": self.function,
+            "file": self.file,
+            "line": self.line,
+            "address": self.address,
+        }
+
+    def __str__(self) -> str:
+        """Name the place in one line, as a report does."""
+        if self.file:
+            return f"{self.file}:{self.line} {self.function}".rstrip()
+        return f"{self.function or hex(self.address)} in {self.library or '?'}"
+
+
+Stacks = dict[str, tuple[Frame, ...]]
+"""Stacks by the event they belong to ("allocated", "released", "here"); innermost frame first."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignFunction:
+    """The C function that Python was calling when a block was allocated."""
+
+    library: str = ""
+    name: str = ""
+
+    @classmethod
+    def from_dict(cls, source: Mapping[str, Any]) -> Self:
+        """Read the JSON form."""
+        return cls(library=_text(source, "library"), name=_text(source, "name"))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {"library": self.library, "name": self.name}
+
+
+@dataclass(frozen=True, slots=True)
+class FindingBlock:
+    """The block a finding is about; `offset` is how far the pointer lies from its start, bytes."""
+
+    address: int = 0
+    size: int = 0
+    state: str = ""
+    offset: int = 0
+
+    @classmethod
+    def from_dict(cls, source: Mapping[str, Any]) -> Self:
+        """Read the JSON form."""
+        return cls(
+            address=_number(source, "address"),
+            size=_number(source, "size"),
+            state=_text(source, "state"),
+            offset=_number(source, "offset"),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {
+            "address": self.address,
+            "size": self.size,
+            "state": self.state,
+            "offset": self.offset,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class BlockInfo:
+    """What the ledger knows of the block at, or around, an address.
+
+    `offset` is how far the address asked for lies from the start of the block, in bytes; `state`
+    is "live", "quarantined" (released, its memory withheld from reuse) or "freed".
+    """
+
+    address: int
+    size: int
+    state: str
+    family: str = ""
+    offset: int = 0
+    handed_to_python: bool = False
+    stacks: Stacks = field(default_factory=dict, hash=False)
+
+    @classmethod
+    def from_dict(cls, source: Mapping[str, Any]) -> Self:
+        """Read the JSON form."""
+        return cls(
+            address=_number(source, "address"),
+            size=_number(source, "size"),
+            state=_text(source, "state"),
+            family=_text(source, "family"),
+            offset=_number(source, "offset"),
+            handed_to_python=bool(source.get("handed_to_python", False)),
+            stacks=_stacks(source),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {
+            "address": self.address,
+            "size": self.size,
+            "offset": self.offset,
+            "state": self.state,
+            "family": self.family,
+            "handed_to_python": self.handed_to_python,
+            "stacks": _stacks_to_dict(self.stacks),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One detected error, or one leak; several with the same stacks are one, counted.
+
+    `count` is how often it occurred (for a leak: in how many blocks), `bytes` and `blocks` are
+    summed over all occurrences. `stacks` has the key "allocated", and for errors "here" (where it
+    was detected) and "released" (by whom the block was released first), each innermost first.
+    """
+
+    kind: str
+    message: str = ""
+    count: int = 0
+    bytes: int = 0
+    blocks: int = 0
+    family: str = ""
+    fingerprint: str = ""
+    suppressed: bool = False
+    block: FindingBlock | None = None
+    foreign_function: ForeignFunction | None = None
+    handed_to_python: bool = False
+    hints: tuple[str, ...] = ()
+    stacks: Stacks = field(default_factory=dict, hash=False)
+
+    @classmethod
+    def from_dict(cls, source: Mapping[str, Any]) -> Self:
+        """Read the JSON form."""
+        block = source.get("block")
+        foreign = source.get("foreign_function")
+        return cls(
+            kind=_text(source, "kind"),
+            message=_text(source, "message"),
+            count=_number(source, "count"),
+            bytes=_number(source, "bytes"),
+            blocks=_number(source, "blocks"),
+            family=_text(source, "family"),
+            fingerprint=_text(source, "fingerprint"),
+            suppressed=bool(source.get("suppressed", False)),
+            block=None if block is None else FindingBlock.from_dict(block),
+            foreign_function=None if foreign is None else ForeignFunction.from_dict(foreign),
+            handed_to_python=bool(source.get("handed_to_python", False)),
+            hints=tuple(str(hint) for hint in source.get("hints") or ()),
+            stacks=_stacks(source),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {
+            "kind": self.kind,
+            "message": self.message,
+            "count": self.count,
+            "bytes": self.bytes,
+            "blocks": self.blocks,
+            "family": self.family,
+            "fingerprint": self.fingerprint,
+            "suppressed": self.suppressed,
+            "block": None if self.block is None else self.block.to_dict(),
+            "foreign_function": (
+                None if self.foreign_function is None else self.foreign_function.to_dict()
+            ),
+            "handed_to_python": self.handed_to_python,
+            "hints": list(self.hints),
+            "stacks": _stacks_to_dict(self.stacks),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """The ledger's totals.
+
+    `live_*` counts what is allocated now, `peak_*` the most there ever was at once, `total_*` all
+    that was ever allocated; `quarantined_*` what was released and is withheld from reuse.
+    `findings` counts occurrences by kind, leaks not included. `ledger_bytes` is what the ledger
+    itself occupies, `dropped_records` how many blocks it had to serve without recording them.
+    """
+
+    live_blocks: int = 0
+    live_bytes: int = 0
+    peak_blocks: int = 0
+    peak_bytes: int = 0
+    total_blocks: int = 0
+    total_bytes: int = 0
+    quarantined_blocks: int = 0
+    quarantined_bytes: int = 0
+    findings: dict[str, int] = field(default_factory=dict, hash=False)
+    ledger_bytes: int = 0
+    dropped_records: int = 0
+
+    @classmethod
+    def from_dict(cls, source: Mapping[str, Any]) -> Self:
+        """Read the JSON form."""
+        findings = source.get("findings") or {}
+        counts = {name: _number(source, name) for name in STATS_COUNTS}
+        return cls(**counts, findings={str(kind): int(count) for kind, count in findings.items()})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        counts: dict[str, Any] = {name: getattr(self, name) for name in STATS_COUNTS}
+        return counts | {"findings": dict(self.findings)}
+
+    def since(self, start: Stats) -> Stats:
+        """Return what was added since `start`; live and quarantined numbers may be negative.
+
+        The peak is what was reached above `start` if the peak rose since, else what is live now
+        above `start`: a lower peak in between leaves no trace.
+        """
+        added = {name: getattr(self, name) - getattr(start, name) for name in STATS_COUNTS}
+        for unit in ("blocks", "bytes"):
+            rose = added[f"peak_{unit}"] > 0
+            live_before = getattr(start, f"live_{unit}")
+            reached = getattr(self, f"peak_{unit}" if rose else f"live_{unit}")
+            added[f"peak_{unit}"] = max(reached - live_before, 0)
+        findings = {
+            kind: count - start.findings.get(kind, 0) for kind, count in self.findings.items()
+        }
+        return Stats(**added, findings=findings)
+
+
+STATS_COUNTS = (
+    "live_blocks",
+    "live_bytes",
+    "peak_blocks",
+    "peak_bytes",
+    "total_blocks",
+    "total_bytes",
+    "quarantined_blocks",
+    "quarantined_bytes",
+    "ledger_bytes",
+    "dropped_records",
+)
+"""The fields of `Stats` that are plain numbers."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Mark:
+    """A point in time, made by `heapledger.mark()`, for `since=`. Later marks are greater."""
+
+    number: int
+
+    @classmethod
+    def from_dict(cls, source: Mapping[str, Any]) -> Self:
+        """Read the JSON form."""
+        return cls(_number(source, "number"))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {"number": self.number}
+
+
+def _text(source: Mapping[str, Any], name: str) -> str:
+    found = source.get(name)
+    return "" if found is None else str(found)
+
+
+def _number(source: Mapping[str, Any], name: str) -> int:
+    """Read a number; addresses may be written as "0x7f10"."""
+    found = source.get(name)
+    if isinstance(found, str):
+        return int(found, 0)
+    return 0 if found is None else int(found)
+
+
+def _stacks(source: Mapping[str, Any]) -> Stacks:
+    stacks = source.get("stacks") or {}
+    return {
+        str(event): tuple(Frame.from_dict(frame) for frame in frames or ())
+        for event, frames in stacks.items()
+    }
+
+
+def _stacks_to_dict(stacks: Stacks) -> dict[str, list[dict[str, Any]]]:
+    return {event: [frame.to_dict() for frame in frames] for event, frames in stacks.items()}

@@ -17,22 +17,32 @@ pub const POISON_BYTE_MAX: usize = 256;
 const REDZONE_BYTE: u8 = 0xfd;
 const POISON_BYTE: u8 = 0xdd;
 
-/// The position of the first byte that is not as the pattern left it.
-#[must_use]
-fn first_damaged_byte(bytes: &[u8], pattern: u8) -> Option<usize> {
-    bytes.iter().position(|&byte| byte != pattern)
+const INTACT_REDZONE: [u8; REDZONE_BYTE_COUNT] = [REDZONE_BYTE; REDZONE_BYTE_COUNT];
+static INTACT_POISON: [u8; POISON_BYTE_MAX] = [POISON_BYTE; POISON_BYTE_MAX];
+
+/// The position of the first byte that differs from the pattern. Compared as a whole first: intact
+/// is the rule.
+#[inline]
+fn first_damaged_byte(bytes: &[u8], intact: &[u8]) -> Option<usize> {
+    if intact.get(..bytes.len()) == Some(bytes) {
+        return None;
+    }
+    bytes
+        .iter()
+        .zip(intact)
+        .position(|(byte, intact)| byte != intact)
 }
 
 /// The position of the first damaged byte in a copy of a redzone.
 #[must_use]
 pub fn broken_redzone(bytes: &[u8]) -> Option<usize> {
-    first_damaged_byte(bytes, REDZONE_BYTE)
+    first_damaged_byte(bytes, &INTACT_REDZONE)
 }
 
 /// The position of the first damaged byte in a copy of a released block's filled part.
 #[must_use]
 pub fn broken_poison(bytes: &[u8]) -> Option<usize> {
-    first_damaged_byte(bytes, POISON_BYTE)
+    first_damaged_byte(bytes, &INTACT_POISON)
 }
 
 /// Fills the redzone of a block.

@@ -129,7 +129,7 @@ pub struct Finding {
     pub bytes: u64,
     /// Blocks concerned, over all occurrences.
     pub blocks: u64,
-    /// A number that grows with each new finding, so that "since" can be asked. Zero for leaks,
+    /// The number of its latest occurrence among all, so that "since" can be asked. Zero for leaks,
     /// which are computed when asked for.
     pub sequence: u64,
 }

@@ -58,9 +58,12 @@ impl FindingStore {
         if let Some(count) = shelf.counts.get_mut(finding.kind as usize) {
             *count += 1;
         }
+        shelf.next_sequence += 1;
+        let sequence = shelf.next_sequence;
         let key = key_of(finding);
         if let Some(known) = shelf.index.get(&key).copied() {
             if let Some(known) = shelf.findings.get_mut(known) {
+                known.sequence = sequence;
                 known.count += finding.count;
                 known.bytes += finding.bytes;
                 known.blocks += finding.blocks;
@@ -71,8 +74,6 @@ impl FindingStore {
             shelf.left_out += 1;
             return false;
         }
-        shelf.next_sequence += 1;
-        let sequence = shelf.next_sequence;
         let place = shelf.findings.len();
         shelf.findings.push(Finding {
             sequence,
@@ -82,7 +83,8 @@ impl FindingStore {
         true
     }
 
-    /// The findings first seen after `sequence`, oldest first.
+    /// The findings that occurred after `sequence`, in the order in which they were first seen.
+    /// Their counts are those of all occurrences.
     pub fn since(&self, sequence: u64) -> Vec<Finding> {
         let shelf = self.shelf.lock();
         shelf
@@ -93,7 +95,7 @@ impl FindingStore {
             .collect()
     }
 
-    /// The sequence number of the newest finding.
+    /// The sequence number of the newest occurrence.
     pub fn latest(&self) -> u64 {
         self.shelf.lock().next_sequence
     }
@@ -151,8 +153,10 @@ mod tests {
             [2, 1]
         );
         assert_eq!(store.counts()[FindingKind::SizeOverflow as usize], 3);
-        assert_eq!(store.since(1).len(), 1);
-        assert_eq!(store.latest(), 2);
+        assert_eq!(store.since(2).len(), 1, "the first did not occur again");
+        assert_eq!(store.latest(), 3);
+        store.add(&finding(1));
+        assert_eq!(store.since(3).len(), 1, "now it did");
     }
 
     #[test]

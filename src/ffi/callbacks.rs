@@ -3,8 +3,8 @@
 #![expect(unsafe_code, reason = "calls functions that callers gave")]
 
 use super::HlStatus;
-use super::barrier::barrier;
 use super::reports;
+use super::status::respond;
 use crate::detect::Finding;
 use crate::memory::lock::Lock;
 use crate::tracker::log;
@@ -42,7 +42,7 @@ pub unsafe extern "C" fn hl_set_callback(
     callback: HlFindingCallback,
     context: *mut c_void,
 ) -> HlStatus {
-    barrier(HlStatus::Panic, || {
+    respond(|| {
         let Some(tracker) = tracker() else {
             return HlStatus::OutOfMemory;
         };
@@ -79,7 +79,7 @@ pub unsafe extern "C" fn hl_set_log_callback(
     callback: HlLogCallback,
     context: *mut c_void,
 ) -> HlStatus {
-    barrier(HlStatus::Panic, || {
+    respond(|| {
         let context = context.expose_provenance();
         let registered = callback.map(|_| Registered {
             function: callback,

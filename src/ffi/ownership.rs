@@ -3,11 +3,10 @@
 #![expect(unsafe_code, reason = "exports with pointers, and naked functions")]
 
 use super::HlStatus;
-use super::barrier::barrier;
 use super::caller::{called_from, jump_with_caller};
 use super::pointers;
 use super::query::HlBlockInfo;
-use super::status::fail;
+use super::status::{fail, respond};
 use crate::capture::EventPlace;
 use crate::ledger::FamilyId;
 use crate::memory::{Address, ByteCount};
@@ -56,7 +55,7 @@ pub extern "C" fn hl_release(pointer: *mut c_void, family: u32) -> HlStatus {
 /// * `block` is null or points at an `hl_block_info` with its `struct_size` set.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hl_note_double_release(block: *const HlBlockInfo) -> HlStatus {
-    barrier(HlStatus::Panic, || {
+    respond(|| {
         // SAFETY: the caller's duties are those of `check_struct_size`.
         if let Err(status) = unsafe { pointers::check_struct_size(block) } {
             return status;
@@ -91,7 +90,7 @@ pub unsafe extern "C" fn hl_family_declare(
     release_name: *const c_char,
     family: *mut u32,
 ) -> HlStatus {
-    barrier(HlStatus::Panic, || {
+    respond(|| {
         // SAFETY: the caller vouches for the string.
         let allocate = match unsafe { pointers::text(allocate_name, "allocate_name") } {
             Ok(text) => text,
@@ -144,7 +143,7 @@ extern "C" fn release_from(pointer: *mut c_void, family: u32, caller: usize) -> 
 }
 
 fn no_such_family(family: u32) -> HlStatus {
-    barrier(HlStatus::Panic, || {
+    respond(|| {
         fail(
             HlStatus::InvalidArgument,
             format!("no family has the number {family}"),
@@ -154,12 +153,15 @@ fn no_such_family(family: u32) -> HlStatus {
 
 fn adopt(pointer: *mut c_void, size: usize, family: FamilyId, caller: usize) -> HlStatus {
     let pointer = Address::new(pointer.expose_provenance());
-    barrier(HlStatus::Panic, || {
+    respond(|| {
         let Some(tracker) = tracker() else {
             return HlStatus::OutOfMemory;
         };
         match tracker.adopt(pointer, ByteCount::new(size), family, called_from(caller)) {
             Ok(()) => HlStatus::Ok,
+            Err(error @ AdoptError::NoRoom) => {
+                fail(HlStatus::Limit, explain(error, pointer, family))
+            }
             Err(_) if pointer.is_null() => fail(HlStatus::NullPointer, "the pointer is null"),
             Err(error) => fail(HlStatus::InvalidArgument, explain(error, pointer, family)),
         }
@@ -173,6 +175,7 @@ fn explain(error: AdoptError, pointer: Address, family: FamilyId) -> String {
             format!("a live block is recorded at {pointer} already: it has an owner")
         }
         AdoptError::UnknownFamily => format!("no family has the number {}", family.0),
+        AdoptError::NoRoom => "the ledger has no room for the block".to_owned(),
         AdoptError::SizeTooLarge => {
             format!("a block at {pointer} of that size would reach beyond the address space")
         }
@@ -181,7 +184,7 @@ fn explain(error: AdoptError, pointer: Address, family: FamilyId) -> String {
 
 fn release(pointer: *mut c_void, family: Option<FamilyId>, caller: usize) -> HlStatus {
     let pointer = Address::new(pointer.expose_provenance());
-    barrier(HlStatus::Panic, || {
+    respond(|| {
         if pointer.is_null() {
             return HlStatus::NullPointer;
         }

@@ -3,9 +3,8 @@
 #![expect(unsafe_code, reason = "exports with pointers")]
 
 use super::HlStatus;
-use super::barrier::barrier;
 use super::pointers::{TextOut, bytes, text, write, write_text};
-use super::status::fail;
+use super::status::{fail, respond};
 use crate::capture::{PythonStatus, SuppliedFrame};
 use crate::ledger::StackId;
 use crate::report::model::Frame;
@@ -52,7 +51,7 @@ pub unsafe extern "C" fn hl_python_connect(
     capacity: usize,
     length: *mut usize,
 ) -> HlStatus {
-    barrier(HlStatus::Panic, || {
+    respond(|| {
         let Some(tracker) = tracker() else {
             return HlStatus::OutOfMemory;
         };
@@ -115,7 +114,7 @@ pub unsafe extern "C" fn hl_python_read_frames(
     capacity: usize,
     length: *mut usize,
 ) -> HlStatus {
-    barrier(HlStatus::Panic, || {
+    respond(|| {
         let Some(tracker) = tracker() else {
             return HlStatus::OutOfMemory;
         };
@@ -143,7 +142,7 @@ pub unsafe extern "C" fn hl_python_read_frames(
 /// `hl_set_supplied_stack` from now on.
 #[unsafe(no_mangle)]
 pub extern "C" fn hl_python_turn_off() -> HlStatus {
-    barrier(HlStatus::Panic, || {
+    respond(|| {
         let Some(tracker) = tracker() else {
             return HlStatus::OutOfMemory;
         };
@@ -162,7 +161,7 @@ pub extern "C" fn hl_python_turn_off() -> HlStatus {
 /// * `prefix` is null or ends with NUL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hl_python_hide_directory(prefix: *const c_char) -> HlStatus {
-    barrier(HlStatus::Panic, || {
+    respond(|| {
         // SAFETY: the caller vouches for the string.
         let prefix = match unsafe { text(prefix, "prefix") } {
             Ok(prefix) if !prefix.is_empty() => prefix,
@@ -194,7 +193,7 @@ pub unsafe extern "C" fn hl_supply_stack(
     count: usize,
     stack: *mut u32,
 ) -> HlStatus {
-    barrier(HlStatus::Panic, || {
+    respond(|| {
         if stack.is_null() || (frames.is_null() && count != 0) {
             return HlStatus::NullPointer;
         }
@@ -234,7 +233,7 @@ pub unsafe extern "C" fn hl_supply_stack(
 /// it.
 #[unsafe(no_mangle)]
 pub extern "C" fn hl_set_supplied_stack(stack: u32) -> HlStatus {
-    barrier(HlStatus::Panic, || {
+    respond(|| {
         let Some(tracker) = tracker() else {
             return HlStatus::OutOfMemory;
         };

@@ -3,8 +3,8 @@
 #![expect(unsafe_code, reason = "exports with pointers")]
 
 use super::HlStatus;
-use super::barrier::barrier;
 use super::pointers::{check_struct_size, write};
+use super::status::respond;
 use crate::detect::FindingKind;
 use crate::ledger::record::flag;
 use crate::ledger::{BlockRecord, BlockState, Epoch, FamilyId, StackId, ThreadNumber};
@@ -159,7 +159,7 @@ impl From<&Statistics> for HlStatistics {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hl_describe(pointer: *const c_void, info: *mut HlBlockInfo) -> HlStatus {
     let pointer = Address::new(pointer.addr());
-    barrier(HlStatus::Panic, || {
+    respond(|| {
         // SAFETY: the caller's duties are those of `check_struct_size`.
         if let Err(status) = unsafe { check_struct_size(info) } {
             return status;
@@ -182,7 +182,7 @@ pub unsafe extern "C" fn hl_describe(pointer: *const c_void, info: *mut HlBlockI
 /// * `statistics` is null or an `hl_statistics` with its `struct_size` set.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hl_stats(statistics: *mut HlStatistics) -> HlStatus {
-    barrier(HlStatus::Panic, || {
+    respond(|| {
         // SAFETY: the caller's duties are those of `check_struct_size`.
         if let Err(status) = unsafe { check_struct_size(statistics) } {
             return status;
@@ -201,7 +201,7 @@ pub unsafe extern "C" fn hl_stats(statistics: *mut HlStatistics) -> HlStatus {
 /// * `mark` is null or a place for one number.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hl_mark(mark: *mut u64) -> HlStatus {
-    barrier(HlStatus::Panic, || {
+    respond(|| {
         if mark.is_null() {
             return HlStatus::NullPointer;
         }
@@ -219,7 +219,7 @@ pub unsafe extern "C" fn hl_mark(mark: *mut u64) -> HlStatus {
 /// * `blocks` is null or a place for one number.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hl_leak_count_since(mark: u64, blocks: *mut u64) -> HlStatus {
-    barrier(HlStatus::Panic, || {
+    respond(|| {
         let Some(tracker) = tracker() else {
             return HlStatus::OutOfMemory;
         };
@@ -235,7 +235,7 @@ pub unsafe extern "C" fn hl_leak_count_since(mark: u64, blocks: *mut u64) -> HlS
 /// * `count` is null or a place for one number.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hl_finding_count(count: *mut u64) -> HlStatus {
-    barrier(HlStatus::Panic, || {
+    respond(|| {
         let Some(tracker) = tracker() else {
             return HlStatus::OutOfMemory;
         };

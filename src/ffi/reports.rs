@@ -3,9 +3,8 @@
 #![expect(unsafe_code, reason = "exports with pointers")]
 
 use super::HlStatus;
-use super::barrier::barrier;
 use super::pointers::{TextOut, text, write_text};
-use super::status::fail;
+use super::status::{fail, respond};
 use crate::detect::Finding;
 use crate::memory::Address;
 use crate::memory::lock::Lock;
@@ -61,7 +60,7 @@ pub(super) fn report(tracker: &Tracker, format: Format) -> String {
 /// * `path` is null or ends with NUL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hl_suppressions_load(path: *const c_char) -> HlStatus {
-    barrier(HlStatus::Panic, || {
+    respond(|| {
         // SAFETY: the caller vouches for the string.
         match unsafe { text(path, "path") } {
             Ok(path) => match load_suppressions(path) {
@@ -89,9 +88,7 @@ pub unsafe extern "C" fn hl_report_json(
         length,
     };
     // SAFETY: the caller's duties are the same.
-    barrier(HlStatus::Panic, || unsafe {
-        answer(out, |tracker| report(tracker, Format::Json))
-    })
+    respond(|| unsafe { answer(out, |tracker| report(tracker, Format::Json)) })
 }
 
 /// Writes the report of this process as text for people.
@@ -110,7 +107,7 @@ pub unsafe extern "C" fn hl_report_text(
         length,
     };
     // SAFETY: the caller's duties are the same.
-    barrier(HlStatus::Panic, || unsafe {
+    respond(|| unsafe {
         answer(out, |tracker| {
             report(tracker, Format::Text(TextOptions::default()))
         })
@@ -124,7 +121,7 @@ pub unsafe extern "C" fn hl_report_text(
 /// * `path` is null or ends with NUL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hl_report_write(path: *const c_char, format: u32) -> HlStatus {
-    barrier(HlStatus::Panic, || {
+    respond(|| {
         // SAFETY: the caller vouches for the string.
         let path = match unsafe { text(path, "path") } {
             Ok(path) => files::expand(path),
@@ -162,9 +159,7 @@ pub unsafe extern "C" fn hl_leaks_json(
         length,
     };
     // SAFETY: the caller's duties are the same.
-    barrier(HlStatus::Panic, || unsafe {
-        answer(out, |tracker| array(tracker, &found(tracker)))
-    })
+    respond(|| unsafe { answer(out, |tracker| array(tracker, &found(tracker))) })
 }
 
 /// Writes the findings first seen after `mark` (0: since the start), leaks not included, as a JSON
@@ -186,9 +181,7 @@ pub unsafe extern "C" fn hl_findings_json(
         length,
     };
     // SAFETY: the caller's duties are the same.
-    barrier(HlStatus::Panic, || unsafe {
-        answer(out, |tracker| array(tracker, &found(tracker)))
-    })
+    respond(|| unsafe { answer(out, |tracker| array(tracker, &found(tracker))) })
 }
 
 fn array(tracker: &Tracker, found: &[Finding]) -> String {
@@ -209,7 +202,7 @@ pub unsafe extern "C" fn hl_describe_json(
     length: *mut usize,
 ) -> HlStatus {
     let pointer = Address::new(pointer.addr());
-    barrier(HlStatus::Panic, || {
+    respond(|| {
         let Some(tracker) = tracker() else {
             return HlStatus::OutOfMemory;
         };
@@ -249,7 +242,7 @@ pub unsafe extern "C" fn hl_report_render(
     capacity: usize,
     length: *mut usize,
 ) -> HlStatus {
-    barrier(HlStatus::Panic, || {
+    respond(|| {
         if json.is_null() {
             return fail(HlStatus::NullPointer, "json is null");
         }

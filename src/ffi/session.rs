@@ -3,9 +3,8 @@
 #![expect(unsafe_code, reason = "exports with pointers")]
 
 use super::HlStatus;
-use super::barrier::barrier;
 use super::pointers::{bytes, text};
-use super::status::fail;
+use super::status::{fail, respond};
 use crate::tracker::options::{Options, Scope};
 use crate::tracker::session::StateError;
 use crate::tracker::tracker;
@@ -22,7 +21,7 @@ use std::ffi::c_char;
 /// * `options` is null or ends with NUL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hl_start(options: *const c_char) -> HlStatus {
-    barrier(HlStatus::Panic, || {
+    respond(|| {
         // SAFETY: the caller vouches for the string.
         let given = match unsafe { bytes(options) } {
             None => "",
@@ -57,7 +56,7 @@ pub(super) fn start(options: Options) -> HlStatus {
     {
         return fail(HlStatus::Io, error);
     }
-    match tracker.session().start(options) {
+    match tracker.start(options) {
         Ok(()) => HlStatus::Ok,
         Err(StateError::Running | StateError::NotRunning) => fail(
             HlStatus::State,
@@ -70,11 +69,11 @@ pub(super) fn start(options: Options) -> HlStatus {
 /// when none is running. A session that the environment started goes on until exit.
 #[unsafe(no_mangle)]
 pub extern "C" fn hl_stop() -> HlStatus {
-    barrier(HlStatus::Panic, || {
+    respond(|| {
         let Some(tracker) = tracker() else {
             return HlStatus::OutOfMemory;
         };
-        match tracker.session().stop() {
+        match tracker.stop() {
             Ok(()) => HlStatus::Ok,
             Err(StateError::Running | StateError::NotRunning) => {
                 fail(HlStatus::State, "no session is running")
@@ -87,7 +86,7 @@ pub extern "C" fn hl_stop() -> HlStatus {
 /// damaged block is a finding, once. `HL_FINDING` when there was new damage.
 #[unsafe(no_mangle)]
 pub extern "C" fn hl_check() -> HlStatus {
-    barrier(HlStatus::Panic, || {
+    respond(|| {
         let Some(tracker) = tracker() else {
             return HlStatus::OutOfMemory;
         };

@@ -76,6 +76,35 @@ thread_local! {
     static LAST_ERROR: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
+/// Runs the body of an export that answers with a status, inside the panic barrier. A failure that
+/// says no more than its status leaves the status's own sentence for `hl_last_error`.
+pub(super) fn respond(work: impl FnOnce() -> HlStatus) -> HlStatus {
+    let sentence = |text: &str| {
+        let _ = LAST_ERROR.try_with(|last| last.replace(text.to_owned()));
+    };
+    let status = barrier(HlStatus::Panic, || {
+        sentence("");
+        work()
+    });
+    match status {
+        HlStatus::Ok | HlStatus::BufferTooSmall | HlStatus::Finding => {}
+        failure => barrier((), || {
+            let is_unsaid = LAST_ERROR.try_with(|last| last.borrow().is_empty());
+            if is_unsaid.unwrap_or(false) {
+                sentence(&text_of(failure as i32).to_string_lossy());
+            }
+        }),
+    }
+    status
+}
+
+fn text_of(status: i32) -> &'static CStr {
+    let known = HlStatus::ALL
+        .iter()
+        .find(|(known, _)| *known as i32 == status);
+    known.map_or(c"unknown status", |(_, text)| text)
+}
+
 /// Keeps the sentence for `hl_last_error` and passes the status on.
 pub(super) fn fail(status: HlStatus, sentence: impl Into<String>) -> HlStatus {
     let _ = LAST_ERROR.try_with(|last| last.replace(sentence.into()));
@@ -85,13 +114,7 @@ pub(super) fn fail(status: HlStatus, sentence: impl Into<String>) -> HlStatus {
 /// What a status means, as a constant string. A number that is no status has a string too.
 #[unsafe(no_mangle)]
 pub extern "C" fn hl_status_string(status: i32) -> *const c_char {
-    let unknown = c"unknown status".as_ptr();
-    barrier(unknown, || {
-        let known = HlStatus::ALL
-            .iter()
-            .find(|(known, _)| *known as i32 == status);
-        known.map_or(unknown, |(_, text)| text.as_ptr())
-    })
+    barrier(c"unknown status".as_ptr(), || text_of(status).as_ptr())
 }
 
 /// What went wrong in this thread's last failing call that said more than its status: a sentence.

@@ -225,6 +225,14 @@ impl Ledger {
         search(|state| state == BlockState::Live).or_else(|| search(|_| true))
     }
 
+    /// Gives a live block another size and family, keeping its origin.
+    pub fn redeclare(&self, found: &Found<'_>, size: ByteCount, family: super::FamilyId) {
+        let before = found.extent().0.get() as u64;
+        found.record.redeclare(size, family);
+        self.totals
+            .count_resize(&self.seat(), before, size.get() as u64);
+    }
+
     /// Decides a release. `Ok` makes the caller the one who released the block: it must note where
     /// with [`Ledger::note_release`] before the memory can be reused.
     ///

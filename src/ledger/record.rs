@@ -241,6 +241,13 @@ impl Record {
         self.note_release(StackId::UNKNOWN, ThreadNumber(0));
     }
 
+    /// Gives a live block another size and family: its owner knows them only now.
+    pub(super) fn redeclare(&self, size: ByteCount, family: FamilyId) {
+        let size = (size.get() as u64).min(SIZE_MASK);
+        self.extent
+            .store(u64::from(family.0) << SIZE_BITS | size, Ordering::Relaxed);
+    }
+
     /// Raises flag bits of a record the caller has just looked up.
     pub(super) fn raise(&self, bits: u32) {
         self.flags.fetch_or(bits, Ordering::Relaxed);

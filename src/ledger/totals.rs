@@ -119,6 +119,25 @@ impl Totals {
         }
     }
 
+    /// Counts that a block's size became known to be another.
+    pub fn count_resize(&self, seat: &Seat<'_>, from: u64, to: u64) {
+        let change = to.wrapping_sub(from);
+        match seat {
+            Seat::Own(corner) => {
+                add(&corner.tally.allocated_bytes, change);
+                let bytes = add(&corner.tally.unpublished_bytes, change).cast_signed();
+                raise(&corner.tally.highest_bytes, bytes);
+            }
+            Seat::Shared(corner) => {
+                corner
+                    .tally
+                    .allocated_bytes
+                    .fetch_add(change, Ordering::Relaxed);
+                self.add_published(0, change.cast_signed(), 0, change.cast_signed());
+            }
+        }
+    }
+
     #[cold]
     pub(super) fn publish(&self, tally: &Tally) {
         let take = |counter: &AtomicU64| {

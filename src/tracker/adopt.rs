@@ -6,7 +6,7 @@ use super::release::{Release, ReleaseVerdict};
 use crate::capture::EventPlace;
 use crate::detect::diagnose::{self, Attempt};
 use crate::ledger::record::flag;
-use crate::ledger::{BlockRecord, FamilyId};
+use crate::ledger::{BlockRecord, FamilyId, Insertion};
 use crate::memory::page_map::ADDRESS_END;
 use crate::memory::reentry::OurOwnWork;
 use crate::memory::{Address, ByteCount};
@@ -22,10 +22,13 @@ pub enum AdoptError {
     UnknownFamily,
     /// The size reaches beyond the address space.
     SizeTooLarge,
+    /// A limit of the ledger is reached: there is no record for the block.
+    NoRoom,
 }
 
 impl Tracker {
-    /// Records foreign memory as a live block of `family`.
+    /// Records foreign memory as a live block of `family`. A block that was adopted before takes the
+    /// new size and family and keeps its origin: its owner knows more now.
     ///
     /// # Errors
     /// See [`AdoptError`]; then nothing is recorded.
@@ -46,8 +49,15 @@ impl Tracker {
         if !self.families.exists(family) {
             return Err(AdoptError::UnknownFamily);
         }
-        if self.live_block(pointer).is_some() {
-            return Err(AdoptError::AlreadyRecorded);
+        if let Some(known) = self.live_block(pointer) {
+            let found = self.ledger.find(pointer);
+            return match found.filter(|_| known.flags & flag::ADOPTED != 0) {
+                Some(found) => {
+                    self.ledger.redeclare(&found, size, family);
+                    Ok(())
+                }
+                None => Err(AdoptError::AlreadyRecorded),
+            };
         }
         let block = Allocated {
             address: pointer,
@@ -55,8 +65,10 @@ impl Tracker {
             family,
             flags: flag::ADOPTED,
         };
-        self.note_allocation(block, place);
-        Ok(())
+        match self.note_allocation(block, place) {
+            Insertion::Recorded => Ok(()),
+            Insertion::Dropped => Err(AdoptError::NoRoom),
+        }
     }
 
     /// Takes a block out of the ledger because its owner releases it, whatever its family.

@@ -10,7 +10,7 @@ use super::session::Check;
 use crate::capture::EventPlace;
 use crate::detect::{diagnose, redzone};
 use crate::ledger::record::flag;
-use crate::ledger::{FamilyId, NewBlock, StackId};
+use crate::ledger::{FamilyId, Insertion, NewBlock, StackId};
 use crate::memory::{Address, ByteCount};
 
 /// The largest block C allows: a difference of two pointers into it must fit `ptrdiff_t`.
@@ -64,11 +64,11 @@ impl Tracker {
     /// Records a block that the real allocator has just handed out, before the program gets it.
     /// Called with the reentry flag up.
     #[inline]
-    pub fn note_allocation(&self, block: Allocated, place: EventPlace) {
-        self.record_new(block, self.capture.here(place));
+    pub fn note_allocation(&self, block: Allocated, place: EventPlace) -> Insertion {
+        self.record_new(block, self.capture.here(place))
     }
 
-    pub(super) fn record_new(&self, block: Allocated, allocated: StackId) {
+    pub(super) fn record_new(&self, block: Allocated, allocated: StackId) -> Insertion {
         let Allocated {
             address,
             size,
@@ -86,7 +86,7 @@ impl Tracker {
             family,
             allocated,
             flags,
-        });
+        })
     }
 
     /// Reports a size that no block can have; `size` saturates at `usize::MAX`.

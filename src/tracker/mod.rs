@@ -81,6 +81,8 @@ fn build() -> Option<&'static Tracker> {
         .get_or_try_init(|| Tracker::new().map(Box::new).ok_or(()))
         .ok()?;
     if built.session.take_over_process() {
+        // Costs a few symbol look-ups in a program without an interpreter.
+        built.capture.connect_python();
         thread_exit::install(leave_thread);
         let handlers = fork::ForkHandlers {
             prepare: session::before_fork,

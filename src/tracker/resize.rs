@@ -77,7 +77,9 @@ impl Tracker {
     pub fn finish_resize(&self, resize: Resize, outcome: Option<Allocated>) {
         let Resize { ticket, stack, .. } = resize;
         match outcome {
-            Some(block) => self.record_new(block, stack),
+            Some(block) => {
+                self.record_new(block, stack);
+            }
             None => {
                 self.ledger.restore(ticket);
             }

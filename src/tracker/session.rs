@@ -169,6 +169,15 @@ impl Session {
         }
     }
 
+    /// Whether a session is running, the program's or the environment's.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        !matches!(
+            self.state.lock().phase,
+            Phase::Idle | Phase::ByEnvironmentNext
+        )
+    }
+
     /// Blocks recorded up to this epoch are not this process's leaks: a child's parent had them.
     #[must_use]
     pub fn baseline(&self) -> Epoch {
@@ -221,6 +230,31 @@ impl Session {
         if let (Some(announcer), Some(tracker)) = (announcer, existing()) {
             as_the_program(|| announcer(tracker, finding, is_new));
         }
+    }
+}
+
+impl Tracker {
+    /// Starts a session and reads the interpreter's frames, if there is an interpreter by now.
+    ///
+    /// # Errors
+    /// As for [`Session::start`].
+    pub fn start(&self, options: Options) -> Result<(), StateError> {
+        self.session.start(options)?;
+        self.capture.connect_python();
+        Ok(())
+    }
+
+    /// Stops the program's session and takes our function away from the interpreter. Our own
+    /// functions go on recording; their stacks are read more slowly.
+    ///
+    /// # Errors
+    /// As for [`Session::stop`].
+    pub fn stop(&self) -> Result<(), StateError> {
+        self.session.stop()?;
+        if !self.session.is_running() {
+            self.capture.disconnect_python();
+        }
+        Ok(())
     }
 }
 

@@ -18,7 +18,7 @@ The import loads the library and starts nothing. All functions are thread-safe; 
 from heapledger.blocks import Block
 from heapledger.errors import (
     AbiMismatchError,
-    BlockInUseError,
+    ExportedBufferError,
     FileError,
     HeapledgerError,
     InternalError,
@@ -65,8 +65,8 @@ __version__ = "0.1.0"
 __all__ = [
     "AbiMismatchError",
     "Block",
-    "BlockInUseError",
     "BlockInfo",
+    "ExportedBufferError",
     "Family",
     "FileError",
     "Finding",

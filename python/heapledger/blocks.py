@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from heapledger import arrays, origins, places
 from heapledger._native import pointers
-from heapledger.errors import BlockInUseError, ReleasedError
+from heapledger.errors import ExportedBufferError, ReleasedError
 from heapledger.owners import call_plainly
 
 if TYPE_CHECKING:
@@ -47,6 +47,11 @@ def block_owning(address: int) -> Block | None:
     reference = _blocks.get(address)
     block = None if reference is None else reference()
     return None if block is None or block.freed else block
+
+
+def address_of(pointer: object) -> int:
+    """Return the address of a block, also of a released one, or of anything that is a pointer."""
+    return pointer.address if isinstance(pointer, Block) else pointers.address_of(pointer)
 
 
 def _file(block: Block) -> None:
@@ -116,7 +121,7 @@ class Block:
         """Release the block.
 
         Raises:
-            BlockInUseError: arrays or views made from it are alive (a `BufferError`).
+            ExportedBufferError: arrays or views made from it are alive (a `BufferError`).
             UsageError: it was adopted without a free function.
         """
         self._release_through(self._owner)
@@ -264,7 +269,7 @@ class Block:
         if self._exports:
             named = places.block_named(self.address, self._size)
             count = len(self._exports)
-            raise BlockInUseError(
+            raise ExportedBufferError(
                 f"{named} cannot be released: {count} {'array' if count == 1 else 'arrays'} or "
                 f"views made from it are alive; {places.origin_named(self.address)}"
             )

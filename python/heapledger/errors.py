@@ -33,7 +33,7 @@ class ReleasedError(UsageError):
     """The block was released before."""
 
 
-class BlockInUseError(HeapledgerError, BufferError):
+class ExportedBufferError(HeapledgerError, BufferError):
     """The block cannot be released: arrays or views made from it are alive."""
 
 

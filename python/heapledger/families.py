@@ -64,9 +64,9 @@ class Family:
         is passed over. After that a `Block` made from this pointer counts as released.
 
         Raises:
-            BlockInUseError: arrays made from the block are alive.
+            ExportedBufferError: arrays made from the block are alive.
         """
-        address = pointers.address_of(pointer)
+        address = blocks.address_of(pointer)
         if not address:
             return None
         owner = AdoptedOwner(address, pointer, self._release, self.number)

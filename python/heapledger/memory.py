@@ -12,7 +12,7 @@ from heapledger._native.structures import (
     STATE_QUARANTINED,
     BlockStructure,
 )
-from heapledger.blocks import Block, block_owning
+from heapledger.blocks import Block, address_of, block_owning
 from heapledger.errors import (
     LimitError,
     NotRecordedError,
@@ -77,7 +77,7 @@ def adopt(
         ReleasedError: the ledger knows that the block was released.
         PointerTypeError: `pointer` is no pointer, or `free` cannot be called.
     """
-    address = pointers.address_of(pointer)
+    address = address_of(pointer)
     if not address:
         raise UsageError("the pointer is null: the function that returned it failed")
     if free is not None and not callable(free):
@@ -101,10 +101,10 @@ def free(pointer: object) -> None:
     does. Thread-safe.
 
     Raises:
-        BlockInUseError: arrays made from the block are alive.
+        ExportedBufferError: arrays made from the block are alive.
         UsageError: the block was adopted without a free function.
     """
-    address = pointers.address_of(pointer)
+    address = address_of(pointer)
     block = block_owning(address)
     if block is not None:
         block.free()
@@ -131,7 +131,7 @@ def array(pointer: object, dtype: npt.DTypeLike, shape: Shape = None) -> npt.NDA
         UsageError: the array does not fit, or the length is not known.
         NumpyNotFoundError: NumPy is not installed.
     """
-    address = pointers.address_of(pointer)
+    address = address_of(pointer)
     known = interface.block_at(address)
     if known is None:
         raise NotRecordedError(f"no block is recorded at {address:#x}: adopt(pointer, nbytes) it")

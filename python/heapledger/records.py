@@ -284,9 +284,8 @@ class Stats:
             live_before = getattr(start, f"live_{unit}")
             reached = getattr(self, f"peak_{unit}" if rose else f"live_{unit}")
             added[f"peak_{unit}"] = max(reached - live_before, 0)
-        findings = {
-            kind: count - start.findings.get(kind, 0) for kind, count in self.findings.items()
-        }
+        more = {kind: n - start.findings.get(kind, 0) for kind, n in self.findings.items()}
+        findings = {kind: count for kind, count in more.items() if count}
         return Stats(**added, findings=findings)
 
 

@@ -11,7 +11,8 @@ import logging
 from typing import TYPE_CHECKING
 
 from heapledger import origins, reports
-from heapledger._native import callbacks, interface, pointers
+from heapledger._native import callbacks, interface
+from heapledger.blocks import address_of
 from heapledger.errors import PointerTypeError, StateError, UsageError
 from heapledger.options import (
     DEFAULT_CHECKS,
@@ -102,7 +103,7 @@ def describe(pointer: object) -> BlockInfo | None:
     Raises:
         PointerTypeError: it is no pointer.
     """
-    described = interface.describe(pointers.address_of(pointer))
+    described = interface.describe(address_of(pointer))
     return None if described is None else BlockInfo.from_dict(described)
 
 

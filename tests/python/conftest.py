@@ -50,12 +50,9 @@ class Program:
     err: str
 
 
-
-
-
 @pytest.fixture(scope="session")
 def shared_library_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The compiled `native/shared.cpp`."""
+    """Compile `native/shared.cpp`."""
     compiler = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
     if compiler is None:
         pytest.skip("there is no C++ compiler")
@@ -67,7 +64,7 @@ def shared_library_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def shared(shared_library_path: Path) -> ctypes.CDLL:
-    """The compiled library, freshly opened: prototypes set by one test do not reach another."""
+    """Open the compiled library anew: prototypes set by one test do not reach another."""
     library = ctypes.CDLL(str(shared_library_path))
     for name in ("get_shared_memory", "foo_open", "bar_open", "null_open", "allocate_with"):
         getattr(library, name).restype = ctypes.c_void_p

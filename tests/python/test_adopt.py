@@ -18,9 +18,7 @@ SIZE = COUNT * 8
 
 
 def adopted(shared: ctypes.CDLL) -> heapledger.Block:
-    return heapledger.adopt(
-        shared.get_shared_memory(COUNT), SIZE, free=shared.free_shared_memory
-    )
+    return heapledger.adopt(shared.get_shared_memory(COUNT), SIZE, free=shared.free_shared_memory)
 
 
 def test_the_founding_case(shared: ctypes.CDLL, watched: Watch) -> None:
@@ -90,7 +88,7 @@ POINTERS: dict[str, Any] = {
 def test_every_form_of_pointer_reaches_every_declaration(
     shared: ctypes.CDLL, watched: Watch, form: str, declared: str
 ) -> None:
-    types = {
+    types: dict[str, Any] = {
         "nothing": None,
         "c_void_p": [ctypes.c_void_p],
         "POINTER": [ctypes.POINTER(ctypes.c_double)],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,7 +15,10 @@ np = pytest.importorskip("numpy")
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import numpy.typing as npt
+
     from conftest import Program
+    from heapledger.arrays import Shape
 
 
 def test_an_array_is_the_memory_itself() -> None:
@@ -44,7 +47,7 @@ def test_an_array_is_the_memory_itself() -> None:
         (np.dtype(("i4", (3,))), None, (8, 3)),
     ],
 )
-def test_shapes_and_types(dtype: Any, shape: Any, expected: tuple[int, ...]) -> None:
+def test_shapes_and_types(dtype: npt.DTypeLike, shape: Shape, expected: tuple[int, ...]) -> None:
     with heapledger.allocate(96, zero=True) as block:
         array = block.array(dtype, shape)
         assert array.shape == expected
@@ -66,7 +69,7 @@ def test_shapes_and_types(dtype: Any, shape: Any, expected: tuple[int, ...]) -> 
     ],
 )
 def test_what_does_not_fit_is_refused_and_leaves_the_block_free(
-    dtype: str, shape: Any, said: str
+    dtype: str, shape: Shape, said: str
 ) -> None:
     block = heapledger.allocate(96)
     with pytest.raises(heapledger.UsageError, match=said):
@@ -96,10 +99,10 @@ def test_views_of_views_keep_the_block() -> None:
 def test_the_number_of_arrays_is_said() -> None:
     block = heapledger.allocate(80)
     arrays = [block.array("float64") for _ in range(3)]
-    with pytest.raises(heapledger.BlockInUseError, match="3 arrays or views"):
+    with pytest.raises(heapledger.ExportedBufferError, match="3 arrays or views"):
         block.free()
     del arrays[0]
-    with pytest.raises(heapledger.BlockInUseError, match="2 arrays or views"):
+    with pytest.raises(heapledger.ExportedBufferError, match="2 arrays or views"):
         heapledger.free(block.address)
     arrays.clear()
     block.free()

@@ -1,3 +1,5 @@
+"""The tree of exceptions."""
+
 from __future__ import annotations
 
 import pickle
@@ -22,7 +24,7 @@ def test_every_exception_descends_from_one_root() -> None:
         (heapledger.LeakError, AssertionError),
         (heapledger.UsageError, ValueError),
         (heapledger.PointerTypeError, TypeError),
-        (heapledger.BlockInUseError, BufferError),
+        (heapledger.ExportedBufferError, BufferError),
         (heapledger.OutOfMemoryError, MemoryError),
         (heapledger.NotRecordedError, LookupError),
         (heapledger.FileError, OSError),

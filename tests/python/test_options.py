@@ -1,3 +1,5 @@
+"""The text form of options."""
+
 from __future__ import annotations
 
 import pytest

@@ -39,7 +39,7 @@ REPAIR = "mend PROTOTYPES in python/heapledger/_native/prototypes.py"
 
 @pytest.fixture(scope="module")
 def header() -> str:
-    """The header without comments and preprocessor lines."""
+    """Return the header without comments and preprocessor lines."""
     if not HEADER.exists():
         pytest.skip("the header is not there: heapledger is tested outside its source tree")
     text = re.sub(r"/\*.*?\*/", "", HEADER.read_text(encoding="utf-8"), flags=re.DOTALL)
@@ -50,9 +50,7 @@ def header() -> str:
 def _declared(header: str) -> dict[str, tuple[str, list[str]]]:
     """Return result and parameter types of every function of the header, as text."""
     declarations = {}
-    for result, name, parameters in re.findall(
-        r"([\w\s*]+?)\b(hl_\w+)\s*\(([^()]*)\)\s*;", header
-    ):
+    for result, name, parameters in re.findall(r"([\w\s*]+?)\b(hl_\w+)\s*\(([^()]*)\)\s*;", header):
         types = [] if parameters.strip() in {"", "void"} else parameters.split(",")
         declarations[name] = (_type(result), [_type(_without_name(one)) for one in types])
     return declarations

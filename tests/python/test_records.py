@@ -1,3 +1,5 @@
+"""Records: the JSON form, defaults, equality."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -8,6 +10,8 @@ from typing import Any
 import pytest
 
 import heapledger
+
+Record = heapledger.Frame | heapledger.Finding | heapledger.Stats | heapledger.BlockInfo
 
 PYTHON_FRAME = {"language": "python", "file": "app.py", "line": 7, "function": "C.run"}
 NATIVE_FRAME = {
@@ -74,8 +78,8 @@ def test_addresses_may_be_written_in_hexadecimal() -> None:
     ],
     ids=lambda record: type(record).__name__,
 )
-def test_records_are_frozen_and_survive_json_pickle_and_sets(record: Any) -> None:
-    kind = type(record)
+def test_records_are_frozen_and_survive_json_pickle_and_sets(record: Record) -> None:
+    kind: Any = type(record)
     assert kind.from_dict(json.loads(json.dumps(record.to_dict()))) == record
     assert pickle.loads(pickle.dumps(record)) == record
     assert len({record, kind.from_dict(record.to_dict())}) == 1

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import json
 from ctypes import byref, c_uint32
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from heapledger._native.calls import check, library, number, text
 from heapledger._native.status import Status
 from heapledger._native.structures import BlockStructure, StatisticsStructure, SuppliedFrame
 from heapledger.errors import NotRecordedError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 JSON_FORMAT = 0
 TEXT_FORMAT = 1
@@ -31,6 +34,11 @@ free = library.hl_free
 
 set_supplied_stack = library.hl_set_supplied_stack
 """`set_supplied_stack(stack)`: the origin of this thread's next events, zero for none."""
+
+
+def library_path() -> Path | None:
+    """Return the library's file; None when it was in the process already and cannot be found."""
+    return library.path
 
 
 def adopt(address: int, byte_count: int, family: int) -> None:

@@ -22,7 +22,7 @@ def doctor(_options: argparse.Namespace) -> int:
     """Print one line per thing that matters; the status is 1 when the ledger does not work."""
     works, ledger = _ledger()
     lines = [
-        ("heapledger", f"{__version__}, library {interface.library.path or 'in the process'}"),
+        ("heapledger", f"{__version__}, library {interface.library_path() or 'in the process'}"),
         ("C interface", f"version {ABI_VERSION}"),
         ("interpreter", _interpreter()),
         ("platform", _platform()),

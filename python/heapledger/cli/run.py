@@ -54,7 +54,7 @@ def _command(program: list[str]) -> list[str]:
 def _environment(options: argparse.Namespace, collection: Collection) -> dict[str, str]:
     """Return the program's environment: ours, the library preloaded, the options of the session."""
     environment = dict(os.environ)
-    library = interface.library.path
+    library = interface.library_path()
     if library is None or any(mark in str(library) for mark in PRELOAD_SEPARATORS):
         raise UsageError(
             f"the library {library} cannot be preloaded: its path is unknown or contains a space "

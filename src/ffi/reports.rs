@@ -155,7 +155,6 @@ pub unsafe extern "C" fn hl_leaks_json(
     capacity: usize,
     length: *mut usize,
 ) -> HlStatus {
-    let found = |tracker: &Tracker| tracker.leaks(Mark::from_number(since).epoch);
     let out = TextOut {
         buffer,
         capacity,
@@ -163,7 +162,9 @@ pub unsafe extern "C" fn hl_leaks_json(
     };
     // SAFETY: the caller's duties are the same.
     barrier(HlStatus::Panic, || unsafe {
-        answer(out, |tracker| array(tracker, &found(tracker)))
+        answer(out, |tracker| {
+            array(tracker, &tracker.leaks(Mark::from_number(since).epoch))
+        })
     })
 }
 
@@ -179,7 +180,6 @@ pub unsafe extern "C" fn hl_findings_json(
     capacity: usize,
     length: *mut usize,
 ) -> HlStatus {
-    let found = |tracker: &Tracker| tracker.findings().since(Mark::from_number(since).finding);
     let out = TextOut {
         buffer,
         capacity,
@@ -187,7 +187,12 @@ pub unsafe extern "C" fn hl_findings_json(
     };
     // SAFETY: the caller's duties are the same.
     barrier(HlStatus::Panic, || unsafe {
-        answer(out, |tracker| array(tracker, &found(tracker)))
+        answer(out, |tracker| {
+            array(
+                tracker,
+                &tracker.findings().since(Mark::from_number(since).finding),
+            )
+        })
     })
 }
 
@@ -208,8 +213,8 @@ pub unsafe extern "C" fn hl_describe_json(
     capacity: usize,
     length: *mut usize,
 ) -> HlStatus {
-    let pointer = Address::new(pointer.addr());
     barrier(HlStatus::Panic, || {
+        let pointer = Address::new(pointer.addr());
         let Some(tracker) = tracker() else {
             return HlStatus::OutOfMemory;
         };

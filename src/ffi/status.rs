@@ -72,6 +72,9 @@ impl HlStatus {
     ];
 }
 
+/// What is said of a number that is no status.
+const UNKNOWN: &CStr = c"unknown status";
+
 thread_local! {
     static LAST_ERROR: RefCell<String> = const { RefCell::new(String::new()) };
 }
@@ -85,12 +88,11 @@ pub(super) fn fail(status: HlStatus, sentence: impl Into<String>) -> HlStatus {
 /// What a status means, as a constant string. A number that is no status has a string too.
 #[unsafe(no_mangle)]
 pub extern "C" fn hl_status_string(status: i32) -> *const c_char {
-    let unknown = c"unknown status".as_ptr();
-    barrier(unknown, || {
+    barrier(UNKNOWN.as_ptr(), || {
         let known = HlStatus::ALL
             .iter()
             .find(|(known, _)| *known as i32 == status);
-        known.map_or(unknown, |(_, text)| text.as_ptr())
+        known.map_or(UNKNOWN, |(_, text)| *text).as_ptr()
     })
 }
 

@@ -58,9 +58,15 @@ fn generate_header(root: &Path) -> Result<Vec<u8>> {
     let builder = sources.iter().fold(builder, cbindgen::Builder::with_src);
     let mut header = Vec::new();
     builder.generate()?.write(&mut header);
-    header.truncate(header.trim_ascii_end().len());
-    header.push(b'\n');
-    Ok(header)
+    let header = String::from_utf8(header)?;
+    Ok(for_c_readers(&header).into_bytes())
+}
+
+/// What cbindgen cannot be configured to say.
+fn for_c_readers(header: &str) -> String {
+    let header = header.replace("HL_STATUS_", "HL_");
+    let header = header.replace("# Safety", "Duties of the caller:");
+    header.trim_end().to_owned() + "\n"
 }
 
 fn write_if_changed(path: &Path, content: &[u8]) -> std::io::Result<()> {

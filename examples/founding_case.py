@@ -5,9 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from heapledger._native.library import file_path
-
 from _library import HERE, compiled
+from heapledger._native.library import file_path
 
 PROGRAMS = ("correct", "forgets", "frees_twice", "frees_interior", "frees_while_viewed")
 

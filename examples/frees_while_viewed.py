@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import traceback
 
 import heapledger
@@ -19,7 +20,7 @@ def main() -> None:
     try:
         block.free()
     except BufferError:
-        traceback.print_exc()
+        traceback.print_exc(file=sys.stdout)
     array[:] = 3.0
     print(f"The array is still valid: {array.sum()}")
     print(heapledger.report())

@@ -21,6 +21,976 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/**
+ * `malloc` and its kin; released by `free`.
+ */
+#define HL_FAMILY_MALLOC 0
+
+/**
+ * `operator new`; released by `operator delete`.
+ */
+#define HL_FAMILY_NEW 1
+
+/**
+ * `operator new[]`; released by `operator delete[]`.
+ */
+#define HL_FAMILY_NEW_ARRAY 2
+
+/**
+ * `hl_malloc` and its kin; released by `hl_free`.
+ */
+#define HL_FAMILY_HEAPLEDGER 3
+
+/**
+ * Adopted without saying which function releases it.
+ */
+#define HL_FAMILY_ADOPTED 4
+
+/**
+ * The number of the interface. It changes when a name, a layout or a meaning does.
+ */
+#define HL_ABI_VERSION 1
+
+/**
+ * The result of a call to us, never of the program under test. Numbers are never reused.
+ */
+enum hl_status
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+    /**
+     * The call did what it says.
+     */
+    HL_OK = 0,
+    /**
+     * A pointer that must not be null is null.
+     */
+    HL_NULL_POINTER = 1,
+    /**
+     * An argument has no meaning here; `hl_last_error` says which.
+     */
+    HL_INVALID_ARGUMENT = 2,
+    /**
+     * There is no memory, or the kernel refuses address space.
+     */
+    HL_OUT_OF_MEMORY = 3,
+    /**
+     * The ledger knows nothing of this pointer.
+     */
+    HL_NOT_FOUND = 4,
+    /**
+     * The text needs more room; its length was written.
+     */
+    HL_BUFFER_TOO_SMALL = 5,
+    /**
+     * `struct_size` is not that of any version of the structure.
+     */
+    HL_STRUCT_SIZE = 6,
+    /**
+     * An error of the program was recorded: do not carry out the release.
+     */
+    HL_FINDING = 7,
+    /**
+     * A file could not be read or written; `hl_last_error` says which and why.
+     */
+    HL_IO = 8,
+    /**
+     * This build or process cannot do it; `hl_last_error` says why.
+     */
+    HL_UNSUPPORTED = 9,
+    /**
+     * A limit of the ledger is reached.
+     */
+    HL_LIMIT = 10,
+    /**
+     * A mistake of ours was caught before it reached the caller; nothing was done.
+     */
+    HL_PANIC = 11,
+    /**
+     * The session is already started, or not started.
+     */
+    HL_STATE = 12,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum hl_status hl_status;
+#else
+typedef int32_t hl_status;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * Gets one finding as JSON text (`length` bytes and a NUL), on the thread that erred, with no lock
+ * of ours held. It is called for every occurrence.
+ */
+typedef void (*hl_finding_callback)(const char *json, size_t length, void *context);
+
+/**
+ * Gets one line of our own log: level 1 error, 2 warning, 3 information, 4 debug, 5 trace.
+ */
+typedef void (*hl_log_callback)(uint32_t level, const char *message, size_t length, void *context);
+
+/**
+ * What the ledger knows of a block.
+ */
+typedef struct hl_block_info {
+    /**
+     * The size of this structure; the caller sets it.
+     */
+    uint64_t struct_size;
+    /**
+     * Where the block starts.
+     */
+    uint64_t address;
+    /**
+     * The bytes the program asked for.
+     */
+    uint64_t size;
+    /**
+     * How far into the block the pointer lies.
+     */
+    uint64_t offset;
+    /**
+     * 1 live, 2 quarantined, 3 freed.
+     */
+    uint32_t state;
+    /**
+     * The number of the block's family.
+     */
+    uint32_t family;
+    /**
+     * The thread that allocated it, counted from 1.
+     */
+    uint32_t allocated_by;
+    /**
+     * The thread that released it; 0 when nobody did.
+     */
+    uint32_t released_by;
+    /**
+     * The stack of the allocation.
+     */
+    uint32_t allocated_stack;
+    /**
+     * The stack of the release; 0 when there was none.
+     */
+    uint32_t released_stack;
+    /**
+     * The epoch in which it was allocated: the upper half of a mark.
+     */
+    uint32_t epoch;
+    /**
+     * Bit 0: a foreign call handed the block to Python. Bit 1: the block was adopted.
+     */
+    uint32_t flags;
+} hl_block_info;
+
+/**
+ * One Python frame, innermost first in an array.
+ */
+typedef struct hl_supplied_frame {
+    /**
+     * The file; null is an empty name.
+     */
+    const char *file;
+    /**
+     * The qualified name of the function; null is an empty name.
+     */
+    const char *function;
+    /**
+     * The line, counted from 1.
+     */
+    uint32_t line;
+    /**
+     * Must be zero.
+     */
+    uint32_t reserved;
+} hl_supplied_frame;
+
+/**
+ * Numbers of this moment.
+ */
+typedef struct hl_statistics {
+    /**
+     * The size of this structure; the caller sets it.
+     */
+    uint64_t struct_size;
+    /**
+     * Blocks in the program's hands.
+     */
+    uint64_t live_blocks;
+    /**
+     * Their bytes.
+     */
+    uint64_t live_bytes;
+    /**
+     * The most blocks at one time.
+     */
+    uint64_t peak_blocks;
+    /**
+     * The most bytes at one time.
+     */
+    uint64_t peak_bytes;
+    /**
+     * Blocks allocated since the start.
+     */
+    uint64_t total_blocks;
+    /**
+     * Bytes allocated since the start.
+     */
+    uint64_t total_bytes;
+    /**
+     * Released blocks that are withheld from reuse.
+     */
+    uint64_t quarantined_blocks;
+    /**
+     * Their bytes.
+     */
+    uint64_t quarantined_bytes;
+    /**
+     * Occurrences of findings by kind: leak (always 0: leaks are computed when asked for),
+     * double-free, invalid-free, mismatched-free, use-after-free, heap-overflow, heap-underflow,
+     * realloc-after-free, size-overflow, truncated-pointer.
+     */
+    uint64_t findings[10];
+    /**
+     * Bytes of address space the ledger has mapped; the kernel commits them on first touch.
+     */
+    uint64_t ledger_bytes;
+    /**
+     * Blocks that got no record because a limit was reached.
+     */
+    uint64_t dropped_records;
+} hl_statistics;
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * Allocates `size` bytes. Null with `errno` set to `ENOMEM` when there is no memory; a size above
+ * `PTRDIFF_MAX` is a `size-overflow` finding too.
+ */
+void *hl_malloc(size_t size);
+
+/**
+ * Allocates `count` times `size` zeroed bytes. A product that overflows is a `size-overflow`
+ * finding; null with `errno` set to `ENOMEM` then, and when there is no memory.
+ */
+void *hl_calloc(size_t count, size_t size);
+
+/**
+ * Resizes a block of ours, as `realloc`: a null `pointer` allocates; a `size` of zero releases and
+ * returns null. A block that was released before is a `realloc-after-free` finding and any other
+ * pointer an `invalid-free` finding: null with `errno` set to `EINVAL`.
+ */
+void *hl_realloc(void *pointer, size_t size);
+
+/**
+ * Allocates `size` bytes at a multiple of `alignment`, a power of two; null with `errno` set to
+ * `EINVAL` for any other alignment.
+ */
+void *hl_aligned_alloc(size_t alignment, size_t size);
+
+/**
+ * Releases a block of ours; null is ignored. A second release is a `double-free` finding, any
+ * other pointer that is not ours an `invalid-free` or `mismatched-free` finding; these are not
+ * carried out.
+ */
+void hl_free(void *pointer);
+
+/**
+ * Allocates as `hl_malloc` for the given place in a C or C++ source.
+ *
+ * Duties of the caller:
+ * * `file` and `function` are null or end with NUL.
+ */
+void *hl_malloc_at(size_t size, const char *file, uint32_t line, const char *function);
+
+/**
+ * Allocates as `hl_calloc` for the given place in a C or C++ source.
+ *
+ * Duties of the caller:
+ * * `file` and `function` are null or end with NUL.
+ */
+void *hl_calloc_at(size_t count,
+                   size_t size,
+                   const char *file,
+                   uint32_t line,
+                   const char *function);
+
+/**
+ * Resizes as `hl_realloc` for the given place in a C or C++ source.
+ *
+ * Duties of the caller:
+ * * `file` and `function` are null or end with NUL.
+ */
+void *hl_realloc_at(void *pointer,
+                    size_t size,
+                    const char *file,
+                    uint32_t line,
+                    const char *function);
+
+/**
+ * Allocates as `hl_aligned_alloc` for the given place in a C or C++ source.
+ *
+ * Duties of the caller:
+ * * `file` and `function` are null or end with NUL.
+ */
+void *hl_aligned_alloc_at(size_t alignment,
+                          size_t size,
+                          const char *file,
+                          uint32_t line,
+                          const char *function);
+
+/**
+ * Releases as `hl_free` for the given place in a C or C++ source.
+ *
+ * Duties of the caller:
+ * * `file` and `function` are null or end with NUL.
+ */
+void hl_free_at(void *pointer, const char *file, uint32_t line, const char *function);
+
+/**
+ * Has `callback` called for every finding from now on; null ends it. A call under way on another
+ * thread is not waited for.
+ *
+ * Duties of the caller:
+ * * `callback` may be called with `context` from any thread until it is replaced, and for calls
+ *   under way a moment longer.
+ */
+hl_status hl_set_callback(hl_finding_callback callback, void *context);
+
+/**
+ * Has `callback` called for every line of our own log from now on; null ends it.
+ *
+ * Duties of the caller:
+ * * As for `hl_set_callback`.
+ */
+hl_status hl_set_log_callback(hl_log_callback callback, void *context);
+
+/**
+ * Allocates `size` bytes. Null with `errno` set to `ENOMEM` when there is no memory; a size above
+ * `PTRDIFF_MAX` is a `size-overflow` finding too.
+ */
+void *hl_malloc(size_t size);
+
+/**
+ * Allocates `count` times `size` zeroed bytes. A product that overflows is a `size-overflow`
+ * finding; null with `errno` set to `ENOMEM` then, and when there is no memory.
+ */
+void *hl_calloc(size_t count, size_t size);
+
+/**
+ * Resizes a block of ours, as `realloc`: a null `pointer` allocates; a `size` of zero releases and
+ * returns null. A block that was released before is a `realloc-after-free` finding and any other
+ * pointer an `invalid-free` finding: null with `errno` set to `EINVAL`.
+ */
+void *hl_realloc(void *pointer, size_t size);
+
+/**
+ * Allocates `size` bytes at a multiple of `alignment`, a power of two; null with `errno` set to
+ * `EINVAL` for any other alignment.
+ */
+void *hl_aligned_alloc(size_t alignment, size_t size);
+
+/**
+ * Releases a block of ours; null is ignored. A second release is a `double-free` finding, any
+ * other pointer that is not ours an `invalid-free` or `mismatched-free` finding; these are not
+ * carried out.
+ */
+void hl_free(void *pointer);
+
+/**
+ * Allocates as `hl_malloc` for the given place in a C or C++ source.
+ *
+ * Duties of the caller:
+ * * `file` and `function` are null or end with NUL.
+ */
+void *hl_malloc_at(size_t size, const char *file, uint32_t line, const char *function);
+
+/**
+ * Allocates as `hl_calloc` for the given place in a C or C++ source.
+ *
+ * Duties of the caller:
+ * * `file` and `function` are null or end with NUL.
+ */
+void *hl_calloc_at(size_t count,
+                   size_t size,
+                   const char *file,
+                   uint32_t line,
+                   const char *function);
+
+/**
+ * Resizes as `hl_realloc` for the given place in a C or C++ source.
+ *
+ * Duties of the caller:
+ * * `file` and `function` are null or end with NUL.
+ */
+void *hl_realloc_at(void *pointer,
+                    size_t size,
+                    const char *file,
+                    uint32_t line,
+                    const char *function);
+
+/**
+ * Allocates as `hl_aligned_alloc` for the given place in a C or C++ source.
+ *
+ * Duties of the caller:
+ * * `file` and `function` are null or end with NUL.
+ */
+void *hl_aligned_alloc_at(size_t alignment,
+                          size_t size,
+                          const char *file,
+                          uint32_t line,
+                          const char *function);
+
+/**
+ * Releases as `hl_free` for the given place in a C or C++ source.
+ *
+ * Duties of the caller:
+ * * `file` and `function` are null or end with NUL.
+ */
+void hl_free_at(void *pointer, const char *file, uint32_t line, const char *function);
+
+/**
+ * Has `callback` called for every finding from now on; null ends it. A call under way on another
+ * thread is not waited for.
+ *
+ * Duties of the caller:
+ * * `callback` may be called with `context` from any thread until it is replaced, and for calls
+ *   under way a moment longer.
+ */
+hl_status hl_set_callback(hl_finding_callback callback, void *context);
+
+/**
+ * Has `callback` called for every line of our own log from now on; null ends it.
+ *
+ * Duties of the caller:
+ * * As for `hl_set_callback`.
+ */
+hl_status hl_set_log_callback(hl_log_callback callback, void *context);
+
+/**
+ * Records memory that others allocated, as a live block of `size` bytes that its owner will
+ * release with a function nobody named. `size` may be zero for an opaque handle.
+ *
+ * `HL_INVALID_ARGUMENT` when a live block is recorded there already; `HL_NULL_POINTER` for null.
+ */
+hl_status hl_adopt(void *pointer, size_t size);
+
+/**
+ * Adopts as `hl_adopt`, for a family that `hl_family_declare` gave a number, or one of
+ * `HL_FAMILY_MALLOC`, `HL_FAMILY_NEW` and `HL_FAMILY_NEW_ARRAY`.
+ */
+hl_status hl_adopt_as(void *pointer, size_t size, uint32_t family);
+
+/**
+ * Says that the owner of a block is about to release it, whatever its family; the block leaves the
+ * ledger. `HL_FINDING` when it was released before or is not known: then do not release it.
+ */
+hl_status hl_disown(void *pointer);
+
+/**
+ * Says that a function of `family` is about to release a block. `HL_OK`: carry it out.
+ * `HL_FINDING`: it is an error, now recorded; do not carry it out.
+ */
+hl_status hl_release(void *pointer, uint32_t family);
+
+/**
+ * Reports a second release of a block as a `double-free`, from what `hl_describe` said right after
+ * the first one. The ledger is not asked: the address may belong to another block by now.
+ *
+ * Duties of the caller:
+ * * `block` is null or points at an `hl_block_info` with its `struct_size` set.
+ */
+hl_status hl_note_double_release(const struct hl_block_info *block);
+
+/**
+ * Declares that blocks from one function are released by another, and gives the pair a number.
+ * The same pair has the same number. `HL_LIMIT` when too many are declared.
+ *
+ * Duties of the caller:
+ * * `allocate_name` and `release_name` are null or end with NUL; `family` is null or a place for
+ *   one number.
+ */
+hl_status hl_family_declare(const char *allocate_name, const char *release_name, uint32_t *family);
+
+/**
+ * Finds the interpreter of this process and begins to read its frames; harmless to repeat. Writes
+ * JSON: `{"status": "connected" | "not-python" | "unsupported" | "turned-off", "version",
+ * "free_threaded", "reason"}`.
+ *
+ * Duties of the caller:
+ * * `buffer` is null or has `capacity` bytes; `length` is null or a place for one number.
+ */
+hl_status hl_python_connect(char *buffer, size_t capacity, size_t *length);
+
+/**
+ * Writes the Python frames of this thread as the native reader sees them, innermost first: a JSON
+ * array of frames as in a report. For comparing with `sys._getframe`.
+ *
+ * Duties of the caller:
+ * * As for `hl_python_connect`.
+ */
+hl_status hl_python_read_frames(char *buffer, size_t capacity, size_t *length);
+
+/**
+ * Turns the native reader off for good: its self-check failed. Frames come from
+ * `hl_set_supplied_stack` from now on.
+ */
+hl_status hl_python_turn_off(void);
+
+/**
+ * Leaves frames out whose file begins with `prefix`: a package that is not the user's code.
+ *
+ * Duties of the caller:
+ * * `prefix` is null or ends with NUL.
+ */
+hl_status hl_python_hide_directory(const char *prefix);
+
+/**
+ * Stores a stack of `count` Python frames, innermost first, and gives it a number. `HL_LIMIT`
+ * when the table of stacks is full.
+ *
+ * Duties of the caller:
+ * * `frames` is null or an array of `count` frames whose strings end with NUL; `stack` is null or
+ *   a place for one number.
+ */
+hl_status hl_supply_stack(const struct hl_supplied_frame *frames, size_t count, uint32_t *stack);
+
+/**
+ * Sets the stack that the next events of this thread get while the native reader is off; 0 clears
+ * it.
+ */
+hl_status hl_set_supplied_stack(uint32_t stack);
+
+/**
+ * Describes the block that `pointer` starts or lies in, released ones too. `HL_NOT_FOUND` when
+ * the ledger knows of none.
+ *
+ * Duties of the caller:
+ * * `info` is null or an `hl_block_info` with its `struct_size` set. `pointer` may be anything.
+ */
+hl_status hl_describe(const void *pointer, struct hl_block_info *info);
+
+/**
+ * Writes the numbers of this moment.
+ *
+ * Duties of the caller:
+ * * `statistics` is null or an `hl_statistics` with its `struct_size` set.
+ */
+hl_status hl_stats(struct hl_statistics *statistics);
+
+/**
+ * Marks the present, for the functions that ask "since". Marks are never zero.
+ *
+ * Duties of the caller:
+ * * `mark` is null or a place for one number.
+ */
+hl_status hl_mark(uint64_t *mark);
+
+/**
+ * Counts the blocks that were recorded after `mark` (0: since the start) and are still live.
+ *
+ * Duties of the caller:
+ * * `blocks` is null or a place for one number.
+ */
+hl_status hl_leak_count_since(uint64_t mark, uint64_t *blocks);
+
+/**
+ * Counts every occurrence of a finding so far. Leaks do not count: whether a live block is one is
+ * asked for with `hl_leak_count_since`.
+ *
+ * Duties of the caller:
+ * * `count` is null or a place for one number.
+ */
+hl_status hl_finding_count(uint64_t *count);
+
+/**
+ * Reads the rules of a suppressions file and adds them to those in force. `HL_IO` when it cannot
+ * be read or has a line that is no rule; `hl_last_error` names file, line and mistake.
+ *
+ * Duties of the caller:
+ * * `path` is null or ends with NUL.
+ */
+hl_status hl_suppressions_load(const char *path);
+
+/**
+ * Writes the report of this process as JSON (`docs/abi.md` describes it).
+ *
+ * Duties of the caller:
+ * * `buffer` is null or has `capacity` bytes; `length` is null or a place for one number.
+ */
+hl_status hl_report_json(char *buffer, size_t capacity, size_t *length);
+
+/**
+ * Writes the report of this process as text for people.
+ *
+ * Duties of the caller:
+ * * As for `hl_report_json`.
+ */
+hl_status hl_report_text(char *buffer, size_t capacity, size_t *length);
+
+/**
+ * Writes the report of this process to a file; `%p` in `path` stands for the process's number. The
+ * file appears when it is complete, readable by its owner alone. `format`: 0 JSON, 1 text.
+ *
+ * Duties of the caller:
+ * * `path` is null or ends with NUL.
+ */
+hl_status hl_report_write(const char *path, uint32_t format);
+
+/**
+ * Writes the leaks since `mark` (0: since the start) as a JSON array of findings.
+ *
+ * Duties of the caller:
+ * * As for `hl_report_json`.
+ */
+hl_status hl_leaks_json(uint64_t since, char *buffer, size_t capacity, size_t *length);
+
+/**
+ * Writes the findings first seen after `mark` (0: since the start), leaks not included, as a JSON
+ * array.
+ *
+ * Duties of the caller:
+ * * As for `hl_report_json`.
+ */
+hl_status hl_findings_json(uint64_t since, char *buffer, size_t capacity, size_t *length);
+
+/**
+ * Writes what is known of the block that `pointer` starts or lies in as JSON: `{"address", "size",
+ * "offset", "state", "family", "handed_to_python", "foreign_function", "stacks": {"allocated",
+ * "released"}}`. `HL_NOT_FOUND` when the ledger knows of none.
+ *
+ * Duties of the caller:
+ * * As for `hl_report_json`; `pointer` may be anything.
+ */
+hl_status hl_describe_json(const void *pointer, char *buffer, size_t capacity, size_t *length);
+
+/**
+ * Reads a saved JSON report of `json_length` bytes and writes it as JSON (`format` 0) or text (1),
+ * with the suppressions of a file applied if `suppressions_path` is not null.
+ * `HL_INVALID_ARGUMENT` when it is no report; `hl_last_error` says why.
+ *
+ * Duties of the caller:
+ * * `json` is null or has `json_length` bytes; `suppressions_path` is null or ends with NUL;
+ *   otherwise as for `hl_report_json`.
+ */
+hl_status hl_report_render(const char *json,
+                           size_t json_length,
+                           const char *suppressions_path,
+                           uint32_t format,
+                           char *buffer,
+                           size_t capacity,
+                           size_t *length);
+
+/**
+ * Starts a session. `options` is text such as `scope=explicit:check=quarantine,redzone` or null
+ * for the defaults; a colon inside a value is written `\\:`.
+ *
+ * `HL_STATE` when one is running, `HL_INVALID_ARGUMENT` for an option that does not exist,
+ * `HL_UNSUPPORTED` for a scope that this process cannot have. A session that the environment
+ * started goes on with the environment's options, and `HL_OK` is returned.
+ *
+ * Duties of the caller:
+ * * `options` is null or ends with NUL.
+ */
+hl_status hl_start(const char *options);
+
+/**
+ * Stops the session. Our own functions go on recording; what is known stays known. `HL_STATE`
+ * when none is running. A session that the environment started goes on until exit.
+ */
+hl_status hl_stop(void);
+
+/**
+ * Looks for damage in every recorded block now: behind live ones, inside withheld ones. Each
+ * damaged block is a finding, once. `HL_FINDING` when there was new damage.
+ */
+hl_status hl_check(void);
+
+/**
+ * What a status means, as a constant string. A number that is no status has a string too.
+ */
+const char *hl_status_string(int32_t status);
+
+/**
+ * What went wrong in this thread's last failing call that said more than its status: a sentence.
+ *
+ * Duties of the caller:
+ * * `buffer` is null or has `capacity` bytes that the caller may write; `length` is null or a
+ *   place for one number.
+ */
+hl_status hl_last_error(char *buffer, size_t capacity, size_t *length);
+
+/**
+ * The number of the interface this library has; compare it with `HL_ABI_VERSION` of the header.
+ */
+uint32_t hl_abi_version(void);
+
+/**
+ * Records memory that others allocated, as a live block of `size` bytes that its owner will
+ * release with a function nobody named. `size` may be zero for an opaque handle.
+ *
+ * `HL_INVALID_ARGUMENT` when a live block is recorded there already; `HL_NULL_POINTER` for null.
+ */
+hl_status hl_adopt(void *pointer, size_t size);
+
+/**
+ * Adopts as `hl_adopt`, for a family that `hl_family_declare` gave a number, or one of
+ * `HL_FAMILY_MALLOC`, `HL_FAMILY_NEW` and `HL_FAMILY_NEW_ARRAY`.
+ */
+hl_status hl_adopt_as(void *pointer, size_t size, uint32_t family);
+
+/**
+ * Says that the owner of a block is about to release it, whatever its family; the block leaves the
+ * ledger. `HL_FINDING` when it was released before or is not known: then do not release it.
+ */
+hl_status hl_disown(void *pointer);
+
+/**
+ * Says that a function of `family` is about to release a block. `HL_OK`: carry it out.
+ * `HL_FINDING`: it is an error, now recorded; do not carry it out.
+ */
+hl_status hl_release(void *pointer, uint32_t family);
+
+/**
+ * Reports a second release of a block as a `double-free`, from what `hl_describe` said right after
+ * the first one. The ledger is not asked: the address may belong to another block by now.
+ *
+ * Duties of the caller:
+ * * `block` is null or points at an `hl_block_info` with its `struct_size` set.
+ */
+hl_status hl_note_double_release(const struct hl_block_info *block);
+
+/**
+ * Declares that blocks from one function are released by another, and gives the pair a number.
+ * The same pair has the same number. `HL_LIMIT` when too many are declared.
+ *
+ * Duties of the caller:
+ * * `allocate_name` and `release_name` are null or end with NUL; `family` is null or a place for
+ *   one number.
+ */
+hl_status hl_family_declare(const char *allocate_name, const char *release_name, uint32_t *family);
+
+/**
+ * Finds the interpreter of this process and begins to read its frames; harmless to repeat. Writes
+ * JSON: `{"status": "connected" | "not-python" | "unsupported" | "turned-off", "version",
+ * "free_threaded", "reason"}`.
+ *
+ * Duties of the caller:
+ * * `buffer` is null or has `capacity` bytes; `length` is null or a place for one number.
+ */
+hl_status hl_python_connect(char *buffer, size_t capacity, size_t *length);
+
+/**
+ * Writes the Python frames of this thread as the native reader sees them, innermost first: a JSON
+ * array of frames as in a report. For comparing with `sys._getframe`.
+ *
+ * Duties of the caller:
+ * * As for `hl_python_connect`.
+ */
+hl_status hl_python_read_frames(char *buffer, size_t capacity, size_t *length);
+
+/**
+ * Turns the native reader off for good: its self-check failed. Frames come from
+ * `hl_set_supplied_stack` from now on.
+ */
+hl_status hl_python_turn_off(void);
+
+/**
+ * Leaves frames out whose file begins with `prefix`: a package that is not the user's code.
+ *
+ * Duties of the caller:
+ * * `prefix` is null or ends with NUL.
+ */
+hl_status hl_python_hide_directory(const char *prefix);
+
+/**
+ * Stores a stack of `count` Python frames, innermost first, and gives it a number. `HL_LIMIT`
+ * when the table of stacks is full.
+ *
+ * Duties of the caller:
+ * * `frames` is null or an array of `count` frames whose strings end with NUL; `stack` is null or
+ *   a place for one number.
+ */
+hl_status hl_supply_stack(const struct hl_supplied_frame *frames, size_t count, uint32_t *stack);
+
+/**
+ * Sets the stack that the next events of this thread get while the native reader is off; 0 clears
+ * it.
+ */
+hl_status hl_set_supplied_stack(uint32_t stack);
+
+/**
+ * Describes the block that `pointer` starts or lies in, released ones too. `HL_NOT_FOUND` when
+ * the ledger knows of none.
+ *
+ * Duties of the caller:
+ * * `info` is null or an `hl_block_info` with its `struct_size` set. `pointer` may be anything.
+ */
+hl_status hl_describe(const void *pointer, struct hl_block_info *info);
+
+/**
+ * Writes the numbers of this moment.
+ *
+ * Duties of the caller:
+ * * `statistics` is null or an `hl_statistics` with its `struct_size` set.
+ */
+hl_status hl_stats(struct hl_statistics *statistics);
+
+/**
+ * Marks the present, for the functions that ask "since". Marks are never zero.
+ *
+ * Duties of the caller:
+ * * `mark` is null or a place for one number.
+ */
+hl_status hl_mark(uint64_t *mark);
+
+/**
+ * Counts the blocks that were recorded after `mark` (0: since the start) and are still live.
+ *
+ * Duties of the caller:
+ * * `blocks` is null or a place for one number.
+ */
+hl_status hl_leak_count_since(uint64_t mark, uint64_t *blocks);
+
+/**
+ * Counts every occurrence of a finding so far. Leaks do not count: whether a live block is one is
+ * asked for with `hl_leak_count_since`.
+ *
+ * Duties of the caller:
+ * * `count` is null or a place for one number.
+ */
+hl_status hl_finding_count(uint64_t *count);
+
+/**
+ * Reads the rules of a suppressions file and adds them to those in force. `HL_IO` when it cannot
+ * be read or has a line that is no rule; `hl_last_error` names file, line and mistake.
+ *
+ * Duties of the caller:
+ * * `path` is null or ends with NUL.
+ */
+hl_status hl_suppressions_load(const char *path);
+
+/**
+ * Writes the report of this process as JSON (`docs/abi.md` describes it).
+ *
+ * Duties of the caller:
+ * * `buffer` is null or has `capacity` bytes; `length` is null or a place for one number.
+ */
+hl_status hl_report_json(char *buffer, size_t capacity, size_t *length);
+
+/**
+ * Writes the report of this process as text for people.
+ *
+ * Duties of the caller:
+ * * As for `hl_report_json`.
+ */
+hl_status hl_report_text(char *buffer, size_t capacity, size_t *length);
+
+/**
+ * Writes the report of this process to a file; `%p` in `path` stands for the process's number. The
+ * file appears when it is complete, readable by its owner alone. `format`: 0 JSON, 1 text.
+ *
+ * Duties of the caller:
+ * * `path` is null or ends with NUL.
+ */
+hl_status hl_report_write(const char *path, uint32_t format);
+
+/**
+ * Writes the leaks since `mark` (0: since the start) as a JSON array of findings.
+ *
+ * Duties of the caller:
+ * * As for `hl_report_json`.
+ */
+hl_status hl_leaks_json(uint64_t since, char *buffer, size_t capacity, size_t *length);
+
+/**
+ * Writes the findings first seen after `mark` (0: since the start), leaks not included, as a JSON
+ * array.
+ *
+ * Duties of the caller:
+ * * As for `hl_report_json`.
+ */
+hl_status hl_findings_json(uint64_t since, char *buffer, size_t capacity, size_t *length);
+
+/**
+ * Writes what is known of the block that `pointer` starts or lies in as JSON: `{"address", "size",
+ * "offset", "state", "family", "handed_to_python", "foreign_function", "stacks": {"allocated",
+ * "released"}}`. `HL_NOT_FOUND` when the ledger knows of none.
+ *
+ * Duties of the caller:
+ * * As for `hl_report_json`; `pointer` may be anything.
+ */
+hl_status hl_describe_json(const void *pointer, char *buffer, size_t capacity, size_t *length);
+
+/**
+ * Reads a saved JSON report of `json_length` bytes and writes it as JSON (`format` 0) or text (1),
+ * with the suppressions of a file applied if `suppressions_path` is not null.
+ * `HL_INVALID_ARGUMENT` when it is no report; `hl_last_error` says why.
+ *
+ * Duties of the caller:
+ * * `json` is null or has `json_length` bytes; `suppressions_path` is null or ends with NUL;
+ *   otherwise as for `hl_report_json`.
+ */
+hl_status hl_report_render(const char *json,
+                           size_t json_length,
+                           const char *suppressions_path,
+                           uint32_t format,
+                           char *buffer,
+                           size_t capacity,
+                           size_t *length);
+
+/**
+ * Starts a session. `options` is text such as `scope=explicit:check=quarantine,redzone` or null
+ * for the defaults; a colon inside a value is written `\\:`.
+ *
+ * `HL_STATE` when one is running, `HL_INVALID_ARGUMENT` for an option that does not exist,
+ * `HL_UNSUPPORTED` for a scope that this process cannot have. A session that the environment
+ * started goes on with the environment's options, and `HL_OK` is returned.
+ *
+ * Duties of the caller:
+ * * `options` is null or ends with NUL.
+ */
+hl_status hl_start(const char *options);
+
+/**
+ * Stops the session. Our own functions go on recording; what is known stays known. `HL_STATE`
+ * when none is running. A session that the environment started goes on until exit.
+ */
+hl_status hl_stop(void);
+
+/**
+ * Looks for damage in every recorded block now: behind live ones, inside withheld ones. Each
+ * damaged block is a finding, once. `HL_FINDING` when there was new damage.
+ */
+hl_status hl_check(void);
+
+/**
+ * What a status means, as a constant string. A number that is no status has a string too.
+ */
+const char *hl_status_string(int32_t status);
+
+/**
+ * What went wrong in this thread's last failing call that said more than its status: a sentence.
+ *
+ * Duties of the caller:
+ * * `buffer` is null or has `capacity` bytes that the caller may write; `length` is null or a
+ *   place for one number.
+ */
+hl_status hl_last_error(char *buffer, size_t capacity, size_t *length);
+
+/**
+ * The number of the interface this library has; compare it with `HL_ABI_VERSION` of the header.
+ */
+uint32_t hl_abi_version(void);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
 /*
  * Locations. A call such as hl_malloc(size) below this line also tells the ledger its file, line
  * and function: it becomes hl_malloc_at(size, __FILE__, __LINE__, __func__). The names without

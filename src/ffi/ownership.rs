@@ -25,7 +25,8 @@ pub extern "C" fn hl_adopt(pointer: *mut c_void, size: usize) -> HlStatus {
     jump_with_caller!("rdx", "x2", adopt_from)
 }
 
-/// Adopts as `hl_adopt`, for a family that `hl_family_declare` gave a number.
+/// Adopts as `hl_adopt`, for a family that `hl_family_declare` gave a number, or one of
+/// `HL_FAMILY_MALLOC`, `HL_FAMILY_NEW` and `HL_FAMILY_NEW_ARRAY`.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 pub extern "C" fn hl_adopt_as(pointer: *mut c_void, size: usize, family: u32) -> HlStatus {

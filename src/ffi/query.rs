@@ -158,8 +158,8 @@ impl From<&Statistics> for HlStatistics {
 /// * `info` is null or an `hl_block_info` with its `struct_size` set. `pointer` may be anything.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hl_describe(pointer: *const c_void, info: *mut HlBlockInfo) -> HlStatus {
-    let pointer = Address::new(pointer.addr());
     respond(|| {
+        let pointer = Address::new(pointer.addr());
         // SAFETY: the caller's duties are those of `check_struct_size`.
         if let Err(status) = unsafe { check_struct_size(info) } {
             return status;

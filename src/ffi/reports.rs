@@ -152,14 +152,17 @@ pub unsafe extern "C" fn hl_leaks_json(
     capacity: usize,
     length: *mut usize,
 ) -> HlStatus {
-    let found = |tracker: &Tracker| tracker.leaks(Mark::from_number(since).epoch);
     let out = TextOut {
         buffer,
         capacity,
         length,
     };
     // SAFETY: the caller's duties are the same.
-    respond(|| unsafe { answer(out, |tracker| array(tracker, &found(tracker))) })
+    respond(|| unsafe {
+        answer(out, |tracker| {
+            array(tracker, &tracker.leaks(Mark::from_number(since).epoch))
+        })
+    })
 }
 
 /// Writes the findings first seen after `mark` (0: since the start), leaks not included, as a JSON
@@ -174,14 +177,20 @@ pub unsafe extern "C" fn hl_findings_json(
     capacity: usize,
     length: *mut usize,
 ) -> HlStatus {
-    let found = |tracker: &Tracker| tracker.findings().since(Mark::from_number(since).finding);
     let out = TextOut {
         buffer,
         capacity,
         length,
     };
     // SAFETY: the caller's duties are the same.
-    respond(|| unsafe { answer(out, |tracker| array(tracker, &found(tracker))) })
+    respond(|| unsafe {
+        answer(out, |tracker| {
+            array(
+                tracker,
+                &tracker.findings().since(Mark::from_number(since).finding),
+            )
+        })
+    })
 }
 
 fn array(tracker: &Tracker, found: &[Finding]) -> String {
@@ -201,8 +210,8 @@ pub unsafe extern "C" fn hl_describe_json(
     capacity: usize,
     length: *mut usize,
 ) -> HlStatus {
-    let pointer = Address::new(pointer.addr());
     respond(|| {
+        let pointer = Address::new(pointer.addr());
         let Some(tracker) = tracker() else {
             return HlStatus::OutOfMemory;
         };

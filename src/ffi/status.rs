@@ -72,6 +72,9 @@ impl HlStatus {
     ];
 }
 
+/// What is said of a number that is no status.
+const UNKNOWN: &CStr = c"unknown status";
+
 thread_local! {
     static LAST_ERROR: RefCell<String> = const { RefCell::new(String::new()) };
 }
@@ -102,7 +105,7 @@ fn text_of(status: i32) -> &'static CStr {
     let known = HlStatus::ALL
         .iter()
         .find(|(known, _)| *known as i32 == status);
-    known.map_or(c"unknown status", |(_, text)| text)
+    known.map_or(UNKNOWN, |(_, text)| text)
 }
 
 /// Keeps the sentence for `hl_last_error` and passes the status on.
@@ -114,7 +117,7 @@ pub(super) fn fail(status: HlStatus, sentence: impl Into<String>) -> HlStatus {
 /// What a status means, as a constant string. A number that is no status has a string too.
 #[unsafe(no_mangle)]
 pub extern "C" fn hl_status_string(status: i32) -> *const c_char {
-    barrier(c"unknown status".as_ptr(), || text_of(status).as_ptr())
+    barrier(UNKNOWN.as_ptr(), || text_of(status).as_ptr())
 }
 
 /// What went wrong in this thread's last failing call that said more than its status: a sentence.

@@ -8,9 +8,9 @@ use super::transition::{Event, Outcome};
 use super::vacancy::Vacancy;
 use super::word::Word;
 use super::{BlockState, Epoch, StackId};
-use crate::memory::{Address, ByteCount};
 use crate::memory::page_map::PageMap;
 use crate::memory::sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering, spin};
+use crate::memory::{Address, ByteCount};
 
 /// How often a look-up looks again while the record at its address is being filled.
 const FILL_WAIT_COUNT: usize = if cfg!(loom) { 4 } else { 10_000 };

@@ -3,8 +3,9 @@
 
 // Copied member by member: both copies release the same block.
 struct Buffer {
-    void *memory = hl_malloc(24); // allocated
-    ~Buffer() { hl_free(memory); } // released, here
+    void *memory;
+    Buffer() { memory = hl_malloc(24); } // allocated
+    ~Buffer() { hl_free(memory); }       // released, here
 };
 
 extern "C" void run(void)

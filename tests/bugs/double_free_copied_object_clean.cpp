@@ -2,8 +2,8 @@
 #include "heapledger.h"
 
 struct Buffer {
-    void *memory = hl_malloc(24);
-    Buffer() = default;
+    void *memory;
+    Buffer() { memory = hl_malloc(24); }
     Buffer(Buffer &&other) : memory(other.memory) { other.memory = nullptr; }
     ~Buffer() { hl_free(memory); }
 };

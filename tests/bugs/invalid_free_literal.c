@@ -1,4 +1,4 @@
-// expect: invalid-free says="static"
+// expect: invalid-free says="loaded image"
 #include "heapledger.h"
 
 void run(void)

@@ -1,4 +1,4 @@
-// expect: invalid-free says="not mapped"
+// expect: invalid-free says="no memory is mapped"
 #include "heapledger.h"
 #include <stdint.h>
 

@@ -10,7 +10,7 @@ from heapledger._native.library import file_path
 
 ROOT = Path(__file__).resolve().parents[2]
 LIBRARY = file_path()
-LANGUAGES = {".c": ("cc", "-std=c11"), ".cpp": ("c++", "-std=c++17")}
+LANGUAGES = {".c": ("cc", "-std=gnu11"), ".cpp": ("c++", "-std=c++17")}
 
 
 def compile_shared(source: Path, folder: Path) -> Path:

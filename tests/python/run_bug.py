@@ -10,9 +10,11 @@ import heapledger
 
 def main() -> None:
     """Call `run` of the shared object named by the first argument and print the JSON report."""
+    heapledger.start(scope="explicit")
     bug = ctypes.CDLL(sys.argv[1])
     bug.run.restype = None
     bug.run()  # the Python line of every stack
+    heapledger.check()
     print(heapledger.report(format="json"))
 
 

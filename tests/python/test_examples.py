@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from compiling import ROOT, compile_program
 
 EXAMPLES = ROOT / "examples"

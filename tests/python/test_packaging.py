@@ -12,9 +12,11 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
 from compiling import LIBRARY, ROOT
 
 pytestmark = pytest.mark.slow
+OVERRIDES = ("PYTHONPATH", "HEAPLEDGER_LIBRARY")  # what conftest.py sets for a source tree
 LIBRARY_IN_WHEEL = "heapledger/_native/libheapledger.so"
 
 
@@ -85,10 +87,10 @@ def attempt(*arguments: str, **environment: str) -> subprocess.CompletedProcess[
     )
 
 
-def run_from(wheel: Path, folder: Path, example: str) -> subprocess.CompletedProcess[str]:
-    """Install a wheel into a new environment beside this one's NumPy and run an example there."""
+def run_from(wheel: Path, folder: Path, example: str) -> subprocess.CompletedProcess[bytes]:
+    """Install a wheel and NumPy into a new environment and run an example there."""
     venv.create(folder, with_pip=True)
     python = folder / "bin" / "python"
     subprocess.run([python, "-m", "pip", "install", "--quiet", wheel, "numpy"], check=True)
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment = {name: value for name, value in os.environ.items() if name not in OVERRIDES}
     return subprocess.run([python, ROOT / "examples" / example], env=environment, check=False)

@@ -64,9 +64,8 @@ impl Bookkeeper for LedgerBook {
         let found = self.0.find(address).expect("every block was recorded");
         debug_assert_eq!(found.state(), Some(BlockState::Live));
         self.0
-            .release(&found, Event::GiveBack)
+            .release(&found, Event::GiveBack, StackId(1))
             .expect("nobody else releases it");
-        self.0.note_release(&found, StackId(1));
     }
 }
 

@@ -5,7 +5,7 @@
 //! some other way, its ticket is worthless and nothing is given back twice.
 
 use crate::ledger::Ticket;
-use crate::ledger::record::Word;
+use crate::ledger::word::Word;
 use crate::memory::arena::Arena;
 use crate::memory::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::memory::table::Zeroed;

@@ -1,46 +1,19 @@
 //! The ledger itself: from an address to its record, and what may be done to it.
 
-use super::record::{BlockRecord, NewBlock, Record, Word, flag};
-use super::threads::{Corner, Seat, Threads};
+use super::chain::{Chain, Found, Ticket};
+use super::record::{BlockRecord, Record, flag};
+use super::threads::{Seat, Threads};
 use super::totals::{Sums, Totals};
 use super::transition::{Event, Outcome};
 use super::vacancy::Vacancy;
+use super::word::Word;
 use super::{BlockState, Epoch, StackId};
+use crate::memory::{Address, ByteCount};
 use crate::memory::page_map::PageMap;
 use crate::memory::sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering, spin};
-use crate::memory::{Address, ByteCount};
 
-/// Blocks that may start in one granule. Allocators put one there; adopted memory of other
-/// allocators may be packed tighter.
-const CHAIN_LENGTH_MAX: usize = 32;
-
-/// How often an insertion starts again when others change the same granule.
-const INSERT_TRY_COUNT: usize = 64;
-
-/// A record that was looked up, as it was at that moment.
-#[derive(Clone, Copy, Debug)]
-pub struct Found<'a> {
-    ticket: Ticket,
-    record: &'a Record,
-}
-
-/// Names a record in one state of one life: good for one transition, worthless after any other.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Ticket {
-    /// The record's number, counted from one.
-    pub number: u32,
-    /// Its deciding word.
-    pub word: Word,
-}
-
-/// What became of an insertion.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Insertion {
-    /// The block has a record.
-    Recorded,
-    /// A limit or the kernel stood in the way; the block is not in the ledger, and counted as such.
-    Dropped,
-}
+/// How often a look-up looks again while the record at its address is being filled.
+const FILL_WAIT_COUNT: usize = if cfg!(loom) { 4 } else { 10_000 };
 
 /// What the ledger had to leave out, and what it noticed.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -58,45 +31,15 @@ pub struct LedgerCounters {
 /// Every recorded block of the process.
 #[derive(Debug)]
 pub struct Ledger {
-    map: PageMap,
-    vacancy: Vacancy,
+    pub(super) map: PageMap,
+    pub(super) vacancy: Vacancy,
     threads: Threads,
-    totals: Totals,
+    pub(super) totals: Totals,
     epoch: AtomicU32,
-    largest: AtomicUsize,
-    dropped: AtomicU64,
-    superseded: AtomicU64,
-}
-
-impl Found<'_> {
-    /// The record's number and word.
-    #[must_use]
-    pub fn ticket(&self) -> Ticket {
-        self.ticket
-    }
-
-    /// The state it was found in.
-    #[must_use]
-    pub fn state(&self) -> Option<BlockState> {
-        self.ticket.word.state()
-    }
-
-    /// The size the program asked for and the family, without the cost of a consistent copy.
-    #[must_use]
-    pub fn extent(&self) -> (ByteCount, super::FamilyId) {
-        self.record.extent()
-    }
-
-    /// A consistent copy of the record as it is now.
-    #[must_use]
-    pub fn read(&self) -> Option<BlockRecord> {
-        self.record.read()
-    }
-
-    /// Notes that the block was handed to Python, or the like ([`flag`]).
-    pub fn raise(&self, bits: u32) {
-        self.record.raise(bits);
-    }
+    /// The size of the largest block so far: how far a search for a block around an address goes.
+    pub(super) largest: AtomicUsize,
+    pub(super) dropped: AtomicU64,
+    pub(super) superseded: AtomicU64,
 }
 
 impl Ledger {
@@ -115,97 +58,44 @@ impl Ledger {
         })
     }
 
-    /// Records a block that the program has just been given.
-    #[inline]
-    pub fn insert(&self, block: &NewBlock) -> Insertion {
-        let seat = self.seat();
-        let Some(slot) = self.map.slot_or_map(block.address) else {
-            return self.drop_record();
-        };
-        let head = slot.load(Ordering::Acquire);
-        let done = (head != 0 && self.insert_again(&seat, head, block))
-            || self.insert_fresh(&seat, slot, block);
-        if !done {
-            return self.drop_record();
-        }
-        self.totals.count_allocation(&seat, block.size.get() as u64);
-        if block.size.get() > self.largest.load(Ordering::Relaxed) {
-            self.largest.fetch_max(block.size.get(), Ordering::Relaxed);
-        }
-        Insertion::Recorded
-    }
-
-    /// Reuses the record of a block that was here before, if there is one.
-    fn insert_again(&self, seat: &Seat<'_>, head: u32, block: &NewBlock) -> bool {
-        for _ in 0..INSERT_TRY_COUNT {
-            let Some(found) = self.chain(head).find(|found| is_replaced_by(found, block)) else {
-                return false;
-            };
-            let (size, _) = found.extent();
-            if let Some(claimed) = found.record.claim(found.ticket.word) {
-                if found.state() == Some(BlockState::Live) {
-                    self.totals.count_release(seat, size.get() as u64);
-                }
-                if found.state() != Some(BlockState::Freed) {
-                    self.superseded.fetch_add(1, Ordering::Relaxed);
-                }
-                found
-                    .record
-                    .fill(claimed, block, self.epoch_now(), number_of(seat));
-                return true;
-            }
-            spin();
-        }
-        false
-    }
-
-    /// Takes a vacant record and puts it at the head of the granule's chain.
-    fn insert_fresh(&self, seat: &Seat<'_>, slot: &AtomicU32, block: &NewBlock) -> bool {
-        let live = self.totals.published_live_blocks();
-        let Some(number) = self.vacancy.take(seat, live, &self.map) else {
-            return false;
-        };
-        let Some(record) = self.vacancy.record(number) else {
-            return false;
-        };
-        let Some(claimed) = record.claim(record.word()) else {
-            return false;
-        };
-        let mut head = slot.load(Ordering::Acquire);
-        record.set_next(head);
-        record.fill(claimed, block, self.epoch_now(), number_of(seat));
-        while let Err(now) =
-            slot.compare_exchange(head, number, Ordering::AcqRel, Ordering::Acquire)
-        {
-            head = now;
-            record.set_next(head);
-        }
-        true
-    }
-
-    #[cold]
-    fn drop_record(&self) -> Insertion {
-        self.dropped.fetch_add(1, Ordering::Relaxed);
-        Insertion::Dropped
-    }
-
     /// The record of the block that starts at `address`, in whatever state; the living first.
     #[inline]
     #[must_use]
     pub fn find(&self, address: Address) -> Option<Found<'_>> {
-        let head = self.map.slot(address)?.load(Ordering::Acquire);
-        if head == 0 {
-            return None;
+        let slot = self.map.slot(address)?;
+        let number = slot.load(Ordering::Acquire);
+        let record = self.vacancy.record(number)?;
+        let word = record.word();
+        if word.is(BlockState::Live, address) {
+            return Some(Found::new(Ticket { number, word }, record));
         }
-        let mut best: Option<Found<'_>> = None;
-        for found in self.chain(head) {
-            if found.ticket.word.address() != address || found.state().is_none() {
-                continue;
+        self.find_along(slot, address)
+    }
+
+    /// Every case but the usual one. A record that is being filled for this address is waited for:
+    /// its block may have been released before, and is about to be the program's again.
+    #[inline(never)]
+    fn find_along<'a>(&'a self, slot: &'a AtomicU32, address: Address) -> Option<Found<'a>> {
+        let mut best = None;
+        for _ in 0..FILL_WAIT_COUNT {
+            best = None;
+            let mut is_being_filled = false;
+            for found in self.chain(slot, address) {
+                if found.address() != address {
+                    continue;
+                }
+                match found.state() {
+                    Some(BlockState::Live) => return Some(found),
+                    Some(BlockState::Quarantined | BlockState::Freed) => {
+                        best = best.or(Some(found));
+                    }
+                    None => is_being_filled = true,
+                }
             }
-            if found.state() == Some(BlockState::Live) {
-                return Some(found);
+            if !is_being_filled {
+                break;
             }
-            best = best.or(Some(found));
+            spin();
         }
         best
     }
@@ -215,8 +105,8 @@ impl Ledger {
     pub fn containing(&self, address: Address) -> Option<BlockRecord> {
         let reach = self.largest.load(Ordering::Relaxed);
         let search = |wanted: fn(BlockState) -> bool| {
-            self.map.search_back(address, reach, |head| {
-                self.chain(head).find_map(|found| {
+            self.map.search_back(address, reach, |place, slot| {
+                self.chain(slot, place).find_map(|found| {
                     let copy = found.read()?;
                     (wanted(copy.state) && contains(&copy, address)).then_some(copy)
                 })
@@ -233,28 +123,28 @@ impl Ledger {
             .count_resize(&self.seat(), before, size.get() as u64);
     }
 
-    /// Decides a release. `Ok` makes the caller the one who released the block: it must note where
-    /// with [`Ledger::note_release`] before the memory can be reused.
+    /// Decides a release and notes where it happens, both before the memory can be reused. `Ok`
+    /// makes the caller the one who released the block.
     ///
     /// # Errors
     /// [`Outcome::ReleasedBefore`] when somebody else won, [`Outcome::Unknown`] when the record has
-    /// moved on to another block meanwhile.
+    /// moved on to another address meanwhile.
     #[inline]
-    pub fn release(&self, found: &Found<'_>, event: Event) -> Result<Ticket, Outcome> {
-        let word = found.record.apply(found.ticket.word, event)?;
-        // Read after winning: the fields are now this thread's.
+    pub fn release(
+        &self,
+        found: &Found<'_>,
+        event: Event,
+        released: StackId,
+    ) -> Result<Ticket, Outcome> {
+        let word = found.record.apply(found.ticket().word, event)?;
+        let seat = self.seat();
+        found.record.note_release(word, released, seat.number());
         let (size, _) = found.extent();
-        self.totals.count_release(&self.seat(), size.get() as u64);
+        self.totals.count_release(&seat, size.get() as u64);
         Ok(Ticket {
-            number: found.ticket.number,
+            number: found.ticket().number,
             word,
         })
-    }
-
-    /// Notes where a block was released; only the winner of the release may call this.
-    #[inline]
-    pub fn note_release(&self, found: &Found<'_>, released: StackId) {
-        found.record.note_release(released, number_of(&self.seat()));
     }
 
     /// Takes a block out of quarantine. `None` when the record has moved on: then the memory is
@@ -268,17 +158,17 @@ impl Ledger {
             .map(Word::address)
     }
 
-    /// Undoes a release by [`Event::GiveBack`] that the allocator refused to carry out.
+    /// Undoes a release by [`Event::GiveBack`] that the allocator refused to carry out. `false`
+    /// when the record has gone elsewhere meanwhile.
     pub fn restore(&self, ticket: Ticket) -> bool {
         let Some(record) = self.vacancy.record(ticket.number) else {
             return false;
         };
-        let (size, _) = record.extent();
-        record.forget_release();
+        let size = record.extent().size();
         let restored = record.apply(ticket.word, Event::Restore).is_ok();
         if restored {
             self.totals
-                .count_allocation(&self.seat(), size.get() as u64);
+                .take_back_release(&self.seat(), size.get() as u64);
         }
         restored
     }
@@ -286,8 +176,8 @@ impl Ledger {
     /// A consistent copy of the record a ticket names, while it is still in that life.
     #[must_use]
     pub fn read(&self, ticket: Ticket) -> Option<BlockRecord> {
-        let copy = self.vacancy.record(ticket.number)?.read()?;
-        (copy.address == ticket.word.address()).then_some(copy)
+        let record = self.vacancy.record(ticket.number)?;
+        record.read_in_life(ticket.word)
     }
 
     /// Every block the program holds now. Blocks that come and go meanwhile may or may not appear.
@@ -323,8 +213,8 @@ impl Ledger {
     /// The sums over all threads.
     #[must_use]
     pub fn sums(&self) -> Sums {
-        self.totals
-            .sums(self.threads.corners().map(|corner| &corner.tally))
+        let tallies = || self.threads.corners().map(|corner| &corner.tally);
+        self.totals.sums(tallies)
     }
 
     /// What was left out, and how much memory the ledger takes.
@@ -344,7 +234,7 @@ impl Ledger {
     /// The number that reports give this thread.
     #[must_use]
     pub fn thread_number(&self) -> super::ThreadNumber {
-        number_of(&self.seat())
+        self.seat().number()
     }
 
     /// The index of this thread's corner, for arrays that keep something for each thread; `None`
@@ -369,7 +259,7 @@ impl Ledger {
 
     /// Loom runs all model threads on one system thread, so they share a corner there.
     #[inline]
-    fn seat(&self) -> Seat<'_> {
+    pub(super) fn seat(&self) -> Seat<'_> {
         if cfg!(loom) {
             self.threads.shared()
         } else {
@@ -377,42 +267,14 @@ impl Ledger {
         }
     }
 
-    fn epoch_now(&self) -> Epoch {
+    #[inline]
+    pub(super) fn epoch_now(&self) -> Epoch {
         Epoch(self.epoch.load(Ordering::Relaxed))
     }
 
-    fn chain(&self, head: u32) -> impl Iterator<Item = Found<'_>> {
-        let mut number = head;
-        std::iter::from_fn(move || {
-            let record = self.vacancy.record(number)?;
-            let ticket = Ticket {
-                number,
-                word: record.word(),
-            };
-            number = record.next();
-            Some(Found { ticket, record })
-        })
-        .take(CHAIN_LENGTH_MAX)
+    fn chain<'a>(&'a self, slot: &'a AtomicU32, address: Address) -> Chain<'a> {
+        Chain::new(&self.vacancy, slot, address)
     }
-}
-
-fn number_of(seat: &Seat<'_>) -> super::ThreadNumber {
-    match seat {
-        Seat::Own(corner) | Seat::Shared(corner) => Corner::number(corner),
-    }
-}
-
-/// Whether a block at this place proves that the record's block is gone.
-fn is_replaced_by(found: &Found<'_>, block: &NewBlock) -> bool {
-    let (start, new) = (found.ticket.word.address(), block.address);
-    if found.state().is_none() {
-        return false;
-    }
-    let reaches = |from: Address, size: ByteCount, to: Address| {
-        to.bytes_after(from)
-            .is_some_and(|distance| distance < size.get().max(1))
-    };
-    reaches(start, found.extent().0, new) || reaches(new, block.size, start)
 }
 
 fn contains(copy: &BlockRecord, address: Address) -> bool {

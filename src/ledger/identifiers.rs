@@ -62,6 +62,12 @@ impl BlockState {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
 pub struct Epoch(pub u32);
 
-/// A thread's number in the ledger, counted from 1 in the order of first use. Zero: not known.
+/// A thread's number in the ledger, counted from 1 in the order of first use. Zero: nobody yet.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
 pub struct ThreadNumber(pub u16);
+
+impl ThreadNumber {
+    /// A thread without a number of its own: it came after 65,534 others, is being torn down, or
+    /// was not seen.
+    pub const OTHER: Self = Self(u16::MAX);
+}

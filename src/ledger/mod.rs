@@ -7,16 +7,21 @@
 //! beyond an opaque [`StackId`].
 
 pub mod book;
+pub mod chain;
 pub mod families;
 pub mod identifiers;
+pub mod insertion;
 pub mod record;
 pub mod threads;
 pub mod totals;
 pub mod transition;
 pub mod vacancy;
+pub mod word;
 
-pub use book::{Found, Insertion, Ledger, LedgerCounters, Ticket};
+pub use book::{Ledger, LedgerCounters};
+pub use chain::{Found, Ticket};
 pub use identifiers::{BlockState, Epoch, FamilyId, StackId, ThreadNumber};
+pub use insertion::Insertion;
 pub use record::{BlockRecord, NewBlock};
 pub use totals::Sums;
 pub use transition::{Event, Outcome};

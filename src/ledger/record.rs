@@ -10,17 +10,11 @@
 //! believes it only when the word is the same before and after.
 
 use super::transition::{Event, Outcome, transition};
+use super::word::{Extent, Word};
 use super::{BlockState, Epoch, FamilyId, StackId, ThreadNumber};
 use crate::memory::sync::{AtomicU32, AtomicU64, Ordering, fence, spin};
 use crate::memory::table::Zeroed;
 use crate::memory::{Address, ByteCount};
-
-const ADDRESS_BITS: u32 = 47;
-const ADDRESS_MASK: u64 = (1 << ADDRESS_BITS) - 1;
-const STATE_MASK: u64 = 3;
-const GENERATION_SHIFT: u32 = ADDRESS_BITS + 2;
-const SIZE_BITS: u32 = 48;
-const SIZE_MASK: u64 = (1 << SIZE_BITS) - 1;
 
 /// How often a reader tries to get a copy that nobody changed meanwhile.
 const READ_TRY_COUNT: usize = 64;
@@ -39,61 +33,6 @@ pub mod flag {
     pub const REDZONE: u32 = 16;
     /// Damage to the block has been reported already.
     pub const DAMAGE_REPORTED: u32 = 32;
-}
-
-/// The deciding word, taken apart by its methods.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Word(u64);
-
-impl Word {
-    /// The bits, for keeping a word in an atomic.
-    #[must_use]
-    pub const fn to_bits(self) -> u64 {
-        self.0
-    }
-
-    /// A word from bits that [`Word::to_bits`] gave.
-    #[must_use]
-    pub const fn from_bits(bits: u64) -> Self {
-        Self(bits)
-    }
-
-    /// The address the record is about.
-    #[must_use]
-    pub const fn address(self) -> Address {
-        Address::new((self.0 & ADDRESS_MASK) as usize)
-    }
-
-    /// The record's state; `None` when vacant.
-    #[must_use]
-    pub const fn state(self) -> Option<BlockState> {
-        match (self.0 >> ADDRESS_BITS) & STATE_MASK {
-            1 => Some(BlockState::Live),
-            2 => Some(BlockState::Quarantined),
-            3 => Some(BlockState::Freed),
-            _ => None,
-        }
-    }
-
-    const fn with_state(self, state: Option<BlockState>) -> Self {
-        let bits = match state {
-            None => 0,
-            Some(BlockState::Live) => 1,
-            Some(BlockState::Quarantined) => 2,
-            Some(BlockState::Freed) => 3,
-        };
-        Self(self.0 & !(STATE_MASK << ADDRESS_BITS) | bits << ADDRESS_BITS)
-    }
-
-    /// The same record one life later, vacant and without an address.
-    const fn next_life(self) -> Self {
-        let generation = (self.0 >> GENERATION_SHIFT).wrapping_add(1);
-        Self(generation << GENERATION_SHIFT)
-    }
-
-    const fn at(self, address: Address) -> Self {
-        Self(self.0 & !ADDRESS_MASK | address.get() as u64 & ADDRESS_MASK)
-    }
 }
 
 /// What a record says of its block: a consistent copy.
@@ -165,7 +104,7 @@ impl Record {
     /// The deciding word as it is now.
     #[inline]
     pub fn word(&self) -> Word {
-        Word(self.word.load(Ordering::Acquire))
+        Word::from_bits(self.word.load(Ordering::Acquire))
     }
 
     /// The next record in the same granule, or zero.
@@ -178,74 +117,87 @@ impl Record {
         self.next.store(number, Ordering::Release);
     }
 
-    /// Makes the record vacant for whoever wins: afterwards the caller alone may fill it.
-    pub(super) fn claim(&self, seen: Word) -> Option<Word> {
-        let vacant = seen.next_life();
-        self.swap(seen, vacant).then_some(vacant)
+    /// Begins a new life for whoever wins: afterwards the caller alone may fill the record, for a
+    /// block at `address`.
+    #[inline]
+    pub(super) fn claim(&self, seen: Word, address: Address) -> Option<Word> {
+        let claimed = seen.next_life().at(address);
+        self.swap(seen, claimed).ok().map(|()| claimed)
+    }
+
+    /// Gives up a claimed record that is in no chain: it is vacant again.
+    pub(super) fn give_up(&self, claimed: Word) {
+        self.word
+            .store(claimed.next_life().to_bits(), Ordering::Release);
     }
 
     /// Fills a claimed record and makes it live, in this order: nobody sees it half-written.
+    #[inline]
     pub(super) fn fill(&self, claimed: Word, block: &NewBlock, epoch: Epoch, thread: ThreadNumber) {
-        let size = (block.size.get() as u64).min(SIZE_MASK);
-        let extent = u64::from(block.family.0) << SIZE_BITS | size;
-        self.extent.store(extent, Ordering::Relaxed);
+        // A reader who sees one of the stores below also sees the claim, and drops its copy.
+        fence(Ordering::Release);
+        let extent = Extent::new(block.size, block.family);
+        self.extent.store(extent.to_bits(), Ordering::Relaxed);
         self.allocated.store(block.allocated.0, Ordering::Relaxed);
         self.released.store(0, Ordering::Relaxed);
         self.epoch.store(epoch.0, Ordering::Relaxed);
         self.threads.store(u32::from(thread.0), Ordering::Relaxed);
         self.flags.store(block.flags, Ordering::Relaxed);
-        let live = claimed.at(block.address).with_state(Some(BlockState::Live));
-        self.word.store(live.0, Ordering::Release);
+        let live = claimed.with_state(Some(BlockState::Live));
+        self.word.store(live.to_bits(), Ordering::Release);
     }
 
-    /// Applies an event to the record if it still is exactly as `seen`.
+    /// Applies an event to the record if it still is in the life of `seen`.
     ///
     /// `Ok` when this thread made the change; otherwise what the state machine says of the
     /// record's present state. Of any number of simultaneous callers one gets `Ok`.
+    #[inline]
     pub(super) fn apply(&self, seen: Word, event: Event) -> Result<Word, Outcome> {
-        let outcome = transition(seen.state(), event);
-        let Outcome::Becomes(state) = outcome else {
-            return Err(outcome);
-        };
-        let changed = if state.is_none() {
-            seen.next_life()
-        } else {
-            seen.with_state(state)
-        };
-        if self.swap(seen, changed) {
-            return Ok(changed);
-        }
-        let now = self.word();
-        // Another life, or another address: whatever happened to that block is none of ours.
-        if now.with_state(None) != seen.with_state(None) {
-            return Err(Outcome::Unknown);
-        }
-        match transition(now.state(), event) {
-            // Back in the state it was seen in: possible only for live -> freed -> live within one
-            // life, a resize that failed. The caller may look again.
-            Outcome::Becomes(_) => Err(Outcome::Unknown),
-            lost => Err(lost),
+        let mut seen = seen;
+        loop {
+            let outcome = transition(seen.state(), event);
+            let Outcome::Becomes(state) = outcome else {
+                return Err(outcome);
+            };
+            let changed = if state.is_none() {
+                seen.next_life()
+            } else {
+                seen.with_state(state)
+            };
+            let Err(now) = self.swap(seen, changed) else {
+                return Ok(changed);
+            };
+            if !now.is_same_life(seen) {
+                return Err(missed(seen, now, event));
+            }
+            // The same block in another state, or back in this one (a resize that failed): judged
+            // anew. Each round means that another thread has made a change.
+            seen = now;
         }
     }
 
-    /// Notes who released the block; called by the winner of the release alone.
-    pub(super) fn note_release(&self, released: StackId, thread: ThreadNumber) {
-        let threads = self.threads.load(Ordering::Relaxed);
-        let both = threads & 0xffff | u32::from(thread.0) << 16;
-        self.threads.store(both, Ordering::Relaxed);
-        self.released.store(released.0, Ordering::Release);
+    /// Notes who released the block; called by the winner of the release, whose ticket has `word`.
+    /// A record that has moved on is left alone; its block left on a path nobody saw.
+    #[inline]
+    pub(super) fn note_release(&self, word: Word, released: StackId, thread: ThreadNumber) {
+        if self.word() != word {
+            return;
+        }
+        let allocated_by = self.threads.load(Ordering::Relaxed) & 0xffff;
+        self.released.store(released.0, Ordering::Relaxed);
+        let both = allocated_by | u32::from(thread.0) << 16;
+        self.threads.store(both, Ordering::Release);
     }
 
-    /// Forgets a release that did not happen after all.
-    pub(super) fn forget_release(&self) {
-        self.note_release(StackId::UNKNOWN, ThreadNumber(0));
+    /// Whether the winner of the release has noted it.
+    pub(super) fn is_release_noted(&self) -> bool {
+        self.threads.load(Ordering::Acquire) >> 16 != 0
     }
 
     /// Gives a live block another size and family: its owner knows them only now.
     pub(super) fn redeclare(&self, size: ByteCount, family: FamilyId) {
-        let size = (size.get() as u64).min(SIZE_MASK);
-        self.extent
-            .store(u64::from(family.0) << SIZE_BITS | size, Ordering::Relaxed);
+        let extent = Extent::new(size, family).to_bits();
+        self.extent.store(extent, Ordering::Relaxed);
     }
 
     /// Raises flag bits of a record the caller has just looked up.
@@ -258,13 +210,17 @@ impl Record {
         self.flags.fetch_or(bits, Ordering::Relaxed) & bits != bits
     }
 
-    /// The size and family of the block, without the rest.
+    /// The size and family of the block, without the rest. They belong to the word that was read
+    /// before, provided that a compare-and-swap of that word succeeds afterwards.
     #[inline]
-    pub(super) fn extent(&self) -> (ByteCount, FamilyId) {
-        let extent = self.extent.load(Ordering::Relaxed);
-        let family = u16::try_from(extent >> SIZE_BITS).unwrap_or_default();
-        let size = usize::try_from(extent & SIZE_MASK).unwrap_or(usize::MAX);
-        (ByteCount::new(size), FamilyId(family))
+    pub(super) fn extent(&self) -> Extent {
+        Extent::from_bits(self.extent.load(Ordering::Relaxed))
+    }
+
+    /// The flags; consistent as [`Record::extent`] is.
+    #[inline]
+    pub(super) fn flags(&self) -> u32 {
+        self.flags.load(Ordering::Relaxed)
     }
 
     /// A consistent copy, or `None` when the record is vacant or changes too fast to be read.
@@ -273,7 +229,7 @@ impl Record {
             let before = self.word();
             let copy = self.copy(before)?;
             fence(Ordering::Acquire);
-            if self.word.load(Ordering::Relaxed) == before.0 {
+            if self.word.load(Ordering::Relaxed) == before.to_bits() {
                 return Some(copy);
             }
             spin();
@@ -281,16 +237,24 @@ impl Record {
         None
     }
 
+    /// A consistent copy in the life of `word`, or `None` when the record has moved on.
+    pub(super) fn read_in_life(&self, word: Word) -> Option<BlockRecord> {
+        let copy = self.read()?;
+        // No record comes back to a life that has ended, so the copy is of this one.
+        self.word().is_same_life(word).then_some(copy)
+    }
+
     fn copy(&self, word: Word) -> Option<BlockRecord> {
-        let (size, family) = self.extent();
-        let threads = self.threads.load(Ordering::Relaxed);
+        let extent = self.extent();
+        // Before `released`, which is stored first: a thread that is known has left its stack.
+        let threads = self.threads.load(Ordering::Acquire);
         Some(BlockRecord {
             address: word.address(),
-            size,
+            size: extent.size(),
             state: word.state()?,
-            family,
+            family: extent.family(),
             allocated: StackId(self.allocated.load(Ordering::Relaxed)),
-            released: StackId(self.released.load(Ordering::Acquire)),
+            released: StackId(self.released.load(Ordering::Relaxed)),
             epoch: Epoch(self.epoch.load(Ordering::Relaxed)),
             allocated_by: ThreadNumber(u16::try_from(threads & 0xffff).unwrap_or_default()),
             released_by: ThreadNumber(u16::try_from(threads >> 16).unwrap_or_default()),
@@ -298,9 +262,35 @@ impl Record {
         })
     }
 
-    fn swap(&self, from: Word, to: Word) -> bool {
+    #[inline]
+    fn swap(&self, from: Word, to: Word) -> Result<(), Word> {
         self.word
-            .compare_exchange(from.0, to.0, Ordering::AcqRel, Ordering::Acquire)
-            .is_ok()
+            .compare_exchange(
+                from.to_bits(),
+                to.to_bits(),
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            )
+            .map(drop)
+            .map_err(Word::from_bits)
+    }
+}
+
+/// What an event means that came too late for the life in which the record was seen.
+///
+/// Whoever releases a block that is live when the call begins, and finds another block at the same
+/// address, has been overtaken by a second release of the same pointer. A record that went
+/// elsewhere may have been stale before: that proves nothing.
+fn missed(seen: Word, now: Word, event: Event) -> Outcome {
+    match event {
+        Event::Withhold | Event::GiveBack if now.address() == seen.address() => {
+            Outcome::ReleasedBefore
+        }
+        Event::Allocate
+        | Event::Withhold
+        | Event::GiveBack
+        | Event::Evict
+        | Event::Restore
+        | Event::Recycle => Outcome::Unknown,
     }
 }

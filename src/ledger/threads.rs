@@ -64,8 +64,10 @@ const GIVEN_BACK: u32 = 2;
 
 impl Corner {
     /// The thread's number in reports.
+    #[must_use]
     pub fn number(&self) -> ThreadNumber {
-        ThreadNumber(u16::try_from(self.number.load(Ordering::Relaxed)).unwrap_or(u16::MAX))
+        let number = self.number.load(Ordering::Relaxed);
+        u16::try_from(number).map_or(ThreadNumber::OTHER, ThreadNumber)
     }
 
     /// Takes a vacant record number out of the owner's store.
@@ -94,6 +96,17 @@ pub enum Seat<'a> {
     Own(&'a Corner),
     /// The shared corner, together with others: every update must be an atomic addition.
     Shared(&'a Corner),
+}
+
+impl Seat<'_> {
+    /// The thread's number in reports.
+    #[inline]
+    pub fn number(&self) -> ThreadNumber {
+        match self {
+            Self::Own(corner) => corner.number(),
+            Self::Shared(_) => ThreadNumber::OTHER,
+        }
+    }
 }
 
 /// All corners. The thread-local word belongs to one instance: a process that builds a second

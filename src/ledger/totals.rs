@@ -55,11 +55,12 @@ pub struct Totals {
     peak_bytes: AtomicU64,
 }
 
-/// Adds to a counter that only this thread writes.
+/// Adds to a counter that only this thread writes. Released, so that whoever sees a release also
+/// sees the allocation, by whatever thread ([`Totals::sums`]).
 #[inline]
 fn add(counter: &AtomicU64, amount: u64) -> u64 {
     let sum = counter.load(Ordering::Relaxed).wrapping_add(amount);
-    counter.store(sum, Ordering::Relaxed);
+    counter.store(sum, Ordering::Release);
     sum
 }
 
@@ -72,24 +73,17 @@ impl Totals {
                 let tally = &corner.tally;
                 add(&tally.allocated_blocks, 1);
                 add(&tally.allocated_bytes, byte_count);
-                let blocks = add(&tally.unpublished_blocks, 1).cast_signed();
-                let bytes = add(&tally.unpublished_bytes, byte_count).cast_signed();
-                raise(&tally.highest_blocks, blocks);
-                raise(&tally.highest_bytes, bytes);
-                if bytes >= UNPUBLISHED_BYTE_MAX || blocks >= UNPUBLISHED_BLOCK_MAX {
-                    self.publish(tally);
-                }
+                self.rise(tally, byte_count);
             }
             Seat::Shared(corner) => {
-                corner
-                    .tally
-                    .allocated_blocks
-                    .fetch_add(1, Ordering::Relaxed);
-                corner
-                    .tally
-                    .allocated_bytes
-                    .fetch_add(byte_count, Ordering::Relaxed);
-                self.add_published(1, byte_count.cast_signed(), 1, byte_count.cast_signed());
+                let Tally {
+                    allocated_blocks,
+                    allocated_bytes,
+                    ..
+                } = &corner.tally;
+                allocated_blocks.fetch_add(1, Ordering::Release);
+                allocated_bytes.fetch_add(byte_count, Ordering::Release);
+                self.add_published((1, byte_count.cast_signed()), (1, byte_count.cast_signed()));
             }
         }
     }
@@ -109,12 +103,14 @@ impl Totals {
                 }
             }
             Seat::Shared(corner) => {
-                corner.tally.released_blocks.fetch_add(1, Ordering::Relaxed);
-                corner
-                    .tally
-                    .released_bytes
-                    .fetch_add(byte_count, Ordering::Relaxed);
-                self.add_published(-1, byte_count.wrapping_neg().cast_signed(), 0, 0);
+                let Tally {
+                    released_blocks,
+                    released_bytes,
+                    ..
+                } = &corner.tally;
+                released_blocks.fetch_add(1, Ordering::Release);
+                released_bytes.fetch_add(byte_count, Ordering::Release);
+                self.add_published((-1, byte_count.wrapping_neg().cast_signed()), (0, 0));
             }
         }
     }
@@ -133,8 +129,41 @@ impl Totals {
                     .tally
                     .allocated_bytes
                     .fetch_add(change, Ordering::Relaxed);
-                self.add_published(0, change.cast_signed(), 0, change.cast_signed());
+                self.add_published((0, change.cast_signed()), (0, change.cast_signed()));
             }
+        }
+    }
+
+    /// Counts a release of this thread as not done: the program has the block still.
+    #[cold]
+    pub fn take_back_release(&self, seat: &Seat<'_>, byte_count: u64) {
+        match seat {
+            Seat::Own(corner) => {
+                let tally = &corner.tally;
+                add(&tally.released_blocks, u64::MAX);
+                add(&tally.released_bytes, byte_count.wrapping_neg());
+                self.rise(tally, byte_count);
+            }
+            Seat::Shared(corner) => {
+                let tally = &corner.tally;
+                tally.released_blocks.fetch_sub(1, Ordering::Release);
+                tally
+                    .released_bytes
+                    .fetch_sub(byte_count, Ordering::Release);
+                self.add_published((1, byte_count.cast_signed()), (1, byte_count.cast_signed()));
+            }
+        }
+    }
+
+    /// The owner's balance rises by one block.
+    #[inline]
+    fn rise(&self, tally: &Tally, byte_count: u64) {
+        let blocks = add(&tally.unpublished_blocks, 1).cast_signed();
+        let bytes = add(&tally.unpublished_bytes, byte_count).cast_signed();
+        raise(&tally.highest_blocks, blocks);
+        raise(&tally.highest_bytes, bytes);
+        if bytes >= UNPUBLISHED_BYTE_MAX || blocks >= UNPUBLISHED_BLOCK_MAX {
+            self.publish(tally);
         }
     }
 
@@ -150,20 +179,21 @@ impl Totals {
             take(&tally.unpublished_blocks),
             take(&tally.unpublished_bytes),
         );
-        self.add_published(balance.0, balance.1, highest.0, highest.1);
+        self.add_published(balance, highest);
     }
 
-    fn add_published(&self, blocks: i64, bytes: i64, highest_blocks: i64, highest_bytes: i64) {
+    /// Adds a balance, and the highest it was, to what all threads have published: blocks and bytes.
+    fn add_published(&self, (blocks, bytes): (i64, i64), highest: (i64, i64)) {
         let before = self
             .blocks
             .fetch_add(blocks.cast_unsigned(), Ordering::Relaxed);
-        let peak = before.cast_signed().wrapping_add(highest_blocks);
+        let peak = before.cast_signed().wrapping_add(highest.0);
         self.peak_blocks
             .fetch_max(not_negative(peak), Ordering::Relaxed);
         let before = self
             .bytes
             .fetch_add(bytes.cast_unsigned(), Ordering::Relaxed);
-        let peak = before.cast_signed().wrapping_add(highest_bytes);
+        let peak = before.cast_signed().wrapping_add(highest.1);
         self.peak_bytes
             .fetch_max(not_negative(peak), Ordering::Relaxed);
     }
@@ -175,13 +205,18 @@ impl Totals {
     }
 
     /// The sums over all threads.
-    pub fn sums<'a>(&self, tallies: impl Iterator<Item = &'a Tally>) -> Sums {
+    pub fn sums<'a, I>(&self, tallies: impl Fn() -> I) -> Sums
+    where
+        I: Iterator<Item = &'a Tally>,
+    {
         let (mut allocated, mut released, mut highest) = ([0_u64; 2], [0_u64; 2], [0_i64; 2]);
-        for tally in tallies {
-            // Releases first: a block that is allocated and released between the two reads then
-            // counts as live for a moment, never as a negative number of blocks.
+        // All releases first: a block that comes or goes meanwhile then counts as live for a
+        // moment, never as released before it was allocated.
+        for tally in tallies() {
             released[0] += tally.released_blocks.load(Ordering::Acquire);
             released[1] += tally.released_bytes.load(Ordering::Acquire);
+        }
+        for tally in tallies() {
             allocated[0] += tally.allocated_blocks.load(Ordering::Acquire);
             allocated[1] += tally.allocated_bytes.load(Ordering::Acquire);
             highest[0] += tally.highest_blocks.load(Ordering::Relaxed).cast_signed();
@@ -234,7 +269,7 @@ mod tests {
         totals.count_release(&seat, 1_000_000);
         totals.count_allocation(&seat, 50);
         totals.count_release(&seat, 100);
-        let sums = totals.sums([&corner.tally].into_iter());
+        let sums = totals.sums(|| [&corner.tally].into_iter());
         let expected = Sums {
             live_blocks: 1,
             live_bytes: 50,
@@ -247,11 +282,23 @@ mod tests {
     }
 
     #[test]
+    fn a_release_that_is_taken_back_leaves_the_totals_as_they_were() {
+        let (totals, corner) = (Totals::default(), Corner::default());
+        for seat in [Seat::Own(&corner), Seat::Shared(&corner)] {
+            totals.count_allocation(&seat, 100);
+            let before = totals.sums(|| [&corner.tally].into_iter());
+            totals.count_release(&seat, 100);
+            totals.take_back_release(&seat, 100);
+            assert_eq!(totals.sums(|| [&corner.tally].into_iter()), before);
+        }
+    }
+
+    #[test]
     fn a_block_released_by_another_thread_leaves_nothing() {
         let (totals, first, second) = (Totals::default(), Corner::default(), Corner::default());
         totals.count_allocation(&Seat::Own(&first), 10);
         totals.count_release(&Seat::Shared(&second), 10);
-        let sums = totals.sums([&first.tally, &second.tally].into_iter());
+        let sums = totals.sums(|| [&first.tally, &second.tally].into_iter());
         assert_eq!((sums.live_blocks, sums.live_bytes), (0, 0));
         assert_eq!((sums.total_blocks, sums.total_bytes), (1, 10));
     }

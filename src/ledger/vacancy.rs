@@ -104,6 +104,14 @@ impl Vacancy {
         corner.pop_vacant().or_else(|| self.refill(seat))
     }
 
+    /// Keeps a vacant record for later. A thread without a corner has nowhere to keep it: one lost
+    /// record, of the 134 million.
+    pub(super) fn keep(seat: &Seat<'_>, number: u32) {
+        if let Seat::Own(corner) = seat {
+            corner.push_vacant(number);
+        }
+    }
+
     fn refill(&self, seat: &Seat<'_>) -> Option<u32> {
         let Seat::Own(corner) = seat else { return None };
         let Some(first) = self.records.reserve(REFILL_RECORD_COUNT) else {
@@ -136,7 +144,8 @@ impl Vacancy {
             return false;
         };
         let word = record.word();
-        if word.state() != Some(BlockState::Freed) {
+        // Until the winner of the release has noted where it happened, the fields are the winner's.
+        if word.state() != Some(BlockState::Freed) || !record.is_release_noted() {
             return false;
         }
         let Some(slot) = map.slot(word.address()) else {

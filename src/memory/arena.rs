@@ -11,10 +11,11 @@
 use super::sync::{AtomicPtr, AtomicU32, Ordering};
 use super::table::{Table, Zeroed};
 use std::fmt;
+use std::ptr::NonNull;
 
 /// An array of at most `CHUNKS * CHUNK_LENGTH` elements, numbered from zero.
 pub struct Arena<T: Zeroed, const CHUNKS: usize, const CHUNK_LENGTH: usize> {
-    chunks: [AtomicPtr<Table<T>>; CHUNKS],
+    chunks: [AtomicPtr<[T; CHUNK_LENGTH]>; CHUNKS],
     next: AtomicU32,
 }
 
@@ -100,9 +101,10 @@ impl<T: Zeroed, const CHUNKS: usize, const CHUNK_LENGTH: usize> Arena<T, CHUNKS,
         if chunk.is_null() {
             return None;
         }
-        // SAFETY: only `commit` stores here, and it stores a leaked box that only `drop` frees.
-        let table = unsafe { &*chunk };
-        table.get(index % CHUNK_LENGTH)
+        // SAFETY: only `commit` stores here, always a chunk of this length, and only `drop` puts its
+        // table together again.
+        let chunk = unsafe { &*chunk };
+        chunk.get(index % CHUNK_LENGTH)
     }
 
     /// The element with this index, committing its chunk where needed: for arrays whose indexes are
@@ -121,14 +123,15 @@ impl<T: Zeroed, const CHUNKS: usize, const CHUNK_LENGTH: usize> Arena<T, CHUNKS,
         if !place.load(Ordering::Acquire).is_null() {
             return Some(());
         }
-        let table = Box::into_raw(Box::new(Table::new(CHUNK_LENGTH)?));
+        let elements = Table::<T>::new(CHUNK_LENGTH)?.into_raw();
         let null = std::ptr::null_mut();
+        let chunk = elements.as_ptr().cast();
         if place
-            .compare_exchange(null, table, Ordering::AcqRel, Ordering::Acquire)
+            .compare_exchange(null, chunk, Ordering::AcqRel, Ordering::Acquire)
             .is_err()
         {
-            // SAFETY: the exchange failed, so this thread still owns the box it just made.
-            drop(unsafe { Box::from_raw(table) });
+            // SAFETY: the exchange failed, so this thread alone has the elements it just made.
+            drop(unsafe { Table::from_raw(elements, CHUNK_LENGTH) });
         }
         Some(())
     }
@@ -147,10 +150,9 @@ impl<T: Zeroed, const CHUNKS: usize, const CHUNK_LENGTH: usize> Drop
 {
     fn drop(&mut self) {
         for chunk in &self.chunks {
-            let table = chunk.load(Ordering::Acquire);
-            if !table.is_null() {
-                // SAFETY: `commit` leaked this box, and `&mut self` proves nobody borrows it.
-                drop(unsafe { Box::from_raw(table) });
+            if let Some(chunk) = NonNull::new(chunk.load(Ordering::Acquire)) {
+                // SAFETY: `commit` took the table apart, and `&mut self` proves nobody borrows it.
+                drop(unsafe { Table::<T>::from_raw(chunk.cast(), CHUNK_LENGTH) });
             }
         }
     }

@@ -3,7 +3,9 @@
 #![expect(unsafe_code, reason = "gives raw zeroed pages a type")]
 
 use std::fmt;
+use std::mem::ManuallyDrop;
 use std::ops::Deref;
+use std::ptr::NonNull;
 
 /// A type whose all-zero bytes are its default value and that may be shared between threads.
 ///
@@ -20,68 +22,95 @@ unsafe impl Zeroed for super::sync::AtomicU64 {}
 
 /// A shared array that never moves and never shrinks.
 pub struct Table<T: Zeroed> {
-    #[cfg(not(any(loom, miri)))]
-    pages: std::ptr::NonNull<T>,
-    #[cfg(any(loom, miri))]
-    elements: Box<[T]>,
-    #[cfg(not(any(loom, miri)))]
+    elements: NonNull<T>,
     length: usize,
 }
 
 // SAFETY: the table owns its elements, which are `Sync` by the bound, and hands out only shared
 // references to them.
 unsafe impl<T: Zeroed> Sync for Table<T> {}
-// SAFETY: the pages belong to no thread in particular; see `Sync`.
+// SAFETY: the elements belong to no thread in particular; see `Sync`.
 unsafe impl<T: Zeroed> Send for Table<T> {}
 
-#[cfg(not(any(loom, miri)))]
 impl<T: Zeroed> Table<T> {
     /// Maps a table of `length` elements; `None` when the kernel refuses.
     #[must_use]
     pub fn new(length: usize) -> Option<Self> {
-        let byte_count = length.checked_mul(size_of::<T>())?;
-        let pages = super::pages::map(byte_count)?.cast();
-        Some(Self { pages, length })
+        let elements = storage::take(length)?;
+        Some(Self { elements, length })
     }
-}
 
-#[cfg(any(loom, miri))]
-impl<T: Zeroed> Table<T> {
-    /// Builds a table of `length` elements on the heap: a model checker needs real constructors.
+    /// Gives up the table: whoever keeps the pointer to its elements puts it together again with
+    /// [`Table::from_raw`]. So an array of tables needs one load less for each look-up.
     #[must_use]
-    #[expect(
-        clippy::unnecessary_wraps,
-        reason = "the same face as the mapped table"
-    )]
-    pub fn new(length: usize) -> Option<Self> {
-        Some(Self {
-            elements: (0..length).map(|_| T::default()).collect(),
-        })
+    pub fn into_raw(self) -> NonNull<T> {
+        ManuallyDrop::new(self).elements
+    }
+
+    /// Puts a table together again.
+    ///
+    /// # Safety
+    /// * `elements` came from [`Table::into_raw`] of a table with this `length`.
+    /// * It is put together once; references into it are used no longer than it lives.
+    #[must_use]
+    pub unsafe fn from_raw(elements: NonNull<T>, length: usize) -> Self {
+        Self { elements, length }
     }
 }
 
 impl<T: Zeroed> Deref for Table<T> {
     type Target = [T];
 
-    #[cfg(not(any(loom, miri)))]
     fn deref(&self) -> &[T] {
-        // SAFETY: `new` mapped `length` elements of zeroed bytes, which `Zeroed` says are valid;
-        // a page-aligned mapping satisfies every alignment; only `drop` unmaps it.
-        unsafe { std::slice::from_raw_parts(self.pages.as_ptr(), self.length) }
-    }
-
-    #[cfg(any(loom, miri))]
-    fn deref(&self) -> &[T] {
-        &self.elements
+        // SAFETY: `storage::take` gave `length` valid elements, and only `drop` gives them back.
+        unsafe { std::slice::from_raw_parts(self.elements.as_ptr(), self.length) }
     }
 }
 
-#[cfg(not(any(loom, miri)))]
 impl<T: Zeroed> Drop for Table<T> {
     fn drop(&mut self) {
-        let byte_count = self.length * size_of::<T>();
-        // SAFETY: `new` mapped exactly these bytes, and `&mut self` proves nobody borrows them.
-        unsafe { super::pages::unmap(self.pages.cast(), byte_count) };
+        // SAFETY: these elements came from `take`, and `&mut self` proves nobody borrows them.
+        unsafe { storage::give_back(self.elements, self.length) };
+    }
+}
+
+/// Elements in raw pages: zeroed by the kernel on first touch.
+#[cfg(not(any(loom, miri)))]
+mod storage {
+    use super::Zeroed;
+    use crate::memory::pages;
+    use std::ptr::NonNull;
+
+    pub(super) fn take<T: Zeroed>(length: usize) -> Option<NonNull<T>> {
+        // Zeroed bytes are valid by `Zeroed`, and pages satisfy every alignment.
+        pages::map(length.checked_mul(size_of::<T>())?).map(NonNull::cast)
+    }
+
+    /// # Safety
+    /// * `elements` came from [`take`] with the same `length`, and nobody uses them any more.
+    pub(super) unsafe fn give_back<T: Zeroed>(elements: NonNull<T>, length: usize) {
+        // SAFETY: `take` mapped exactly these bytes, and the caller hands them over.
+        unsafe { pages::unmap(elements.cast(), length * size_of::<T>()) };
+    }
+}
+
+/// Elements on the heap: a model checker needs real constructors.
+#[cfg(any(loom, miri))]
+mod storage {
+    use super::Zeroed;
+    use std::ptr::NonNull;
+
+    pub(super) fn take<T: Zeroed>(length: usize) -> Option<NonNull<T>> {
+        let elements: Box<[T]> = (0..length).map(|_| T::default()).collect();
+        NonNull::new(Box::into_raw(elements).cast())
+    }
+
+    /// # Safety
+    /// * `elements` came from [`take`] with the same `length`, and nobody uses them any more.
+    pub(super) unsafe fn give_back<T: Zeroed>(elements: NonNull<T>, length: usize) {
+        let elements = std::ptr::slice_from_raw_parts_mut(elements.as_ptr(), length);
+        // SAFETY: `take` leaked exactly this box, and the caller hands it over.
+        drop(unsafe { Box::from_raw(elements) });
     }
 }
 
@@ -94,7 +123,7 @@ impl<T: Zeroed> fmt::Debug for Table<T> {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(any(loom, miri))))]
 mod tests {
     use super::super::sync::{AtomicU32, Ordering};
     use super::*;

@@ -12,7 +12,7 @@ use crate::detect::diagnose::{self, Attempt, Occurrence};
 use crate::detect::quarantine::Quarantine;
 use crate::detect::{Finding, PointerPlace, redzone};
 use crate::ledger::record::flag;
-use crate::ledger::{BlockRecord, Event, FamilyId, Found, Outcome, Ticket};
+use crate::ledger::{BlockRecord, Event, FamilyId, Found, Outcome, ThreadNumber, Ticket};
 use crate::memory::sync::spin;
 use crate::memory::{Address, regions};
 
@@ -63,7 +63,8 @@ impl Tracker {
         } else {
             Event::GiveBack
         };
-        match self.ledger.release(&found, event) {
+        let here = self.capture.here(place);
+        match self.ledger.release(&found, event, here) {
             Ok(ticket) => self.carry_out(&found, ticket, withhold, place),
             Err(Outcome::ReleasedBefore) => self.refuse_second(&found, attempt, place),
             Err(_) => ReleaseVerdict::Unknown,
@@ -78,8 +79,6 @@ impl Tracker {
         withhold: bool,
         place: EventPlace,
     ) -> ReleaseVerdict {
-        let here = self.capture.here(place);
-        self.ledger.note_release(found, here);
         let damaged = self.report_damaged_redzone(found, place);
         if !withhold {
             return if damaged {
@@ -167,10 +166,8 @@ impl Tracker {
         place: EventPlace,
     ) -> ReleaseVerdict {
         let at = self.occurrence(place);
-        match read_released(found) {
-            Some(record) => self.found(&diagnose::released_before(&record, attempt, at)),
-            None => return ReleaseVerdict::Unknown,
-        }
+        let record = read_released(found).unwrap_or_else(|| found.outline());
+        self.found(&diagnose::released_before(&record, attempt, at));
         ReleaseVerdict::Refused
     }
 
@@ -181,12 +178,12 @@ impl Tracker {
         attempt: Attempt,
         place: EventPlace,
     ) -> ReleaseVerdict {
-        let Some(record) = found.read() else {
-            return ReleaseVerdict::Unknown;
-        };
-        if diagnose::is_released(record.state) {
+        let live = found
+            .read()
+            .filter(|record| !diagnose::is_released(record.state));
+        let Some(record) = live else {
             return self.refuse_second(found, attempt, place);
-        }
+        };
         let at = self.occurrence(place);
         self.found(&diagnose::mismatched(&record, attempt, at));
         ReleaseVerdict::Refused
@@ -194,12 +191,12 @@ impl Tracker {
 
     /// Looks behind a block whose release this thread has won; reports what it finds there.
     pub(super) fn report_damaged_redzone(&self, found: &Found<'_>, place: EventPlace) -> bool {
+        if found.flags() & flag::REDZONE == 0 {
+            return false;
+        }
         let Some(record) = found.read() else {
             return false;
         };
-        if record.flags & flag::REDZONE == 0 {
-            return false;
-        }
         // SAFETY: the flag says that `arm` was called for this size; the release is won and the
         // memory not yet given back.
         let Some(offset) = (unsafe { redzone::damage_behind(record.address, record.size) }) else {
@@ -225,11 +222,12 @@ impl Tracker {
     }
 }
 
-/// The record of a released block, once the winner has noted where it released it.
+/// The record of a released block, once the winner has noted where it released it; `None` when it
+/// describes another block by now.
 fn read_released(found: &Found<'_>) -> Option<BlockRecord> {
     for _ in 0..RELEASE_NOTE_SPIN_COUNT {
         let record = found.read()?;
-        if record.released.is_known() {
+        if record.released_by != ThreadNumber::default() {
             return Some(record);
         }
         spin();

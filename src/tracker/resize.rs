@@ -4,7 +4,7 @@ use super::allocate::Allocated;
 use super::{Tracker, release::ReleaseVerdict};
 use crate::capture::EventPlace;
 use crate::detect::diagnose::{self, Attempt};
-use crate::ledger::{Event, FamilyId, Outcome, StackId, Ticket};
+use crate::ledger::{BlockRecord, Event, FamilyId, NewBlock, Outcome, StackId, Ticket};
 use crate::memory::Address;
 
 /// A resize under way: the old block is withdrawn, and must be restored when the real call fails.
@@ -13,6 +13,7 @@ use crate::memory::Address;
 pub struct Resize {
     ticket: Ticket,
     stack: StackId,
+    before: Option<BlockRecord>,
     /// The old block's flags: the new one is of the same kind.
     pub flags: u32,
 }
@@ -55,16 +56,16 @@ impl Tracker {
         if !diagnose::may_release(family, owner) {
             return self.refuse_mismatch(&found, attempt, place).into();
         }
-        let flags = found.read().map_or(0, |record| record.flags);
-        match self.ledger.release(&found, Event::GiveBack) {
+        let before = found.read();
+        let stack = self.capture.here(place);
+        match self.ledger.release(&found, Event::GiveBack, stack) {
             Ok(ticket) => {
-                let stack = self.capture.here(place);
-                self.ledger.note_release(&found, stack);
                 self.report_damaged_redzone(&found, place);
                 ResizeVerdict::Proceed(Resize {
                     ticket,
                     stack,
-                    flags,
+                    before,
+                    flags: before.map_or(0, |record| record.flags),
                 })
             }
             Err(Outcome::ReleasedBefore) => self.refuse_second(&found, attempt, place).into(),
@@ -75,14 +76,30 @@ impl Tracker {
     #[expect(clippy::needless_pass_by_value, reason = "a finished resize is spent")]
     /// Records the new block, or restores the old one when the real call failed (`None`).
     pub fn finish_resize(&self, resize: Resize, outcome: Option<Allocated>) {
-        let Resize { ticket, stack, .. } = resize;
-        match outcome {
-            Some(block) => {
-                self.record_new(block, stack);
-            }
-            None => {
-                self.ledger.restore(ticket);
-            }
+        let Resize {
+            ticket,
+            stack,
+            before,
+            ..
+        } = resize;
+        if let Some(block) = outcome {
+            self.record_new(block, stack);
+        } else if !self.ledger.restore(ticket)
+            && let Some(before) = before
+        {
+            self.record_anew(&before);
         }
+    }
+
+    /// The record of the block was needed elsewhere while its resize was tried.
+    #[cold]
+    fn record_anew(&self, before: &BlockRecord) {
+        self.ledger.insert(&NewBlock {
+            address: before.address,
+            size: before.size,
+            family: before.family,
+            allocated: before.allocated,
+            flags: before.flags,
+        });
     }
 }

@@ -1,0 +1,197 @@
+//! Recording a block: over the record of what was there before, or with a vacant one.
+//!
+//! No two live records have the same address: an insertion that meets another one at its address
+//! waits until that is filled, and then replaces it.
+
+use super::book::Ledger;
+use super::chain::{Chain, Found};
+use super::record::{NewBlock, Record, flag};
+use super::threads::Seat;
+use super::transition::Event;
+use super::word::Word;
+use super::{BlockState, StackId, ThreadNumber};
+use crate::memory::sync::{AtomicU32, Ordering, spin};
+use crate::memory::{Address, ByteCount};
+
+/// How often an insertion starts again when others change the same granule.
+const INSERT_TRY_COUNT: usize = if cfg!(loom) { 4 } else { 1_000 };
+
+/// What became of an insertion.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Insertion {
+    /// The block has a record.
+    Recorded,
+    /// A limit or the kernel stood in the way; the block is not in the ledger, and counted as such.
+    Dropped,
+}
+
+/// A record that belongs to this insertion alone, not yet in a chain.
+#[derive(Clone, Copy)]
+struct Spare<'a> {
+    number: u32,
+    record: &'a Record,
+    claimed: Word,
+}
+
+impl Ledger {
+    /// Records a block that the program has just been given.
+    #[inline]
+    pub fn insert(&self, block: &NewBlock) -> Insertion {
+        let seat = self.seat();
+        let Some(slot) = self.map.slot_or_map(block.address) else {
+            return self.drop_record();
+        };
+        if !self.reuse_head(&seat, slot, block) && !self.insert_along(&seat, slot, block) {
+            return self.drop_record();
+        }
+        let size = block.size.get();
+        self.totals.count_allocation(&seat, size as u64);
+        if size > self.largest.load(Ordering::Relaxed) {
+            self.largest.fetch_max(size, Ordering::Relaxed);
+        }
+        Insertion::Recorded
+    }
+
+    /// The usual case: the only record of the granule is that of a freed block at this address.
+    #[inline]
+    fn reuse_head(&self, seat: &Seat<'_>, slot: &AtomicU32, block: &NewBlock) -> bool {
+        let Some(record) = self.vacancy.record(slot.load(Ordering::Acquire)) else {
+            return false;
+        };
+        let word = record.word();
+        if !word.is(BlockState::Freed, block.address) || record.next() != 0 {
+            return false;
+        }
+        let Some(claimed) = record.claim(word, block.address) else {
+            return false;
+        };
+        self.fill(seat, record, claimed, block);
+        true
+    }
+
+    /// Every other case.
+    #[inline(never)]
+    fn insert_along(&self, seat: &Seat<'_>, slot: &AtomicU32, block: &NewBlock) -> bool {
+        self.map.announce(block.address);
+        let mut spare = None;
+        let mut is_done = false;
+        for _ in 0..INSERT_TRY_COUNT {
+            let mut chain = Chain::new(&self.vacancy, slot, block.address);
+            let head = chain.number();
+            if let Some(found) = chain.find(|found| is_met(found, block)) {
+                is_done = self.take_over(seat, &found, block);
+            } else if chain.is_cut() {
+                break;
+            } else {
+                spare = spare.or_else(|| self.spare(seat, block.address));
+                let Some(new) = spare else { break };
+                is_done = link(slot, head, &new);
+                if is_done {
+                    spare = None;
+                    self.fill(seat, new.record, new.claimed, block);
+                }
+            }
+            if is_done {
+                self.supersede_others(seat, slot, block);
+                break;
+            }
+            spin();
+        }
+        if let Some(spare) = spare {
+            spare.record.give_up(spare.claimed);
+            Vacancy::keep(seat, spare.number);
+        }
+        is_done
+    }
+
+    #[inline]
+    fn fill(&self, seat: &Seat<'_>, record: &Record, claimed: Word, block: &NewBlock) {
+        record.fill(claimed, block, self.epoch_now(), seat.number());
+    }
+
+    /// Gives a record that describes what was here before a new life; `false` when somebody else
+    /// changes it at this moment.
+    fn take_over(&self, seat: &Seat<'_>, found: &Found<'_>, block: &NewBlock) -> bool {
+        if found.state().is_none() {
+            return false;
+        }
+        let Some(claimed) = found.record.claim(found.ticket().word, block.address) else {
+            return false;
+        };
+        self.count_superseded(seat, found);
+        self.fill(seat, found.record, claimed, block);
+        true
+    }
+
+    /// Marks what else the new block covers in its granule as given back: it left unseen.
+    fn supersede_others(&self, seat: &Seat<'_>, slot: &AtomicU32, block: &NewBlock) {
+        for found in Chain::new(&self.vacancy, slot, block.address) {
+            let event = match found.state() {
+                Some(BlockState::Live) => Event::GiveBack,
+                Some(BlockState::Quarantined) => Event::Evict,
+                Some(BlockState::Freed) | None => continue,
+            };
+            if found.address() == block.address || !is_met(&found, block) {
+                continue;
+            }
+            if let Ok(word) = found.record.apply(found.ticket().word, event) {
+                self.count_superseded(seat, &found);
+                let nobody = ThreadNumber::OTHER;
+                found.record.note_release(word, StackId::UNKNOWN, nobody);
+            }
+        }
+    }
+
+    fn count_superseded(&self, seat: &Seat<'_>, found: &Found<'_>) {
+        let (size, _) = found.extent();
+        if found.state() == Some(BlockState::Live) {
+            self.totals.count_release(seat, size.get() as u64);
+        }
+        if found.state() != Some(BlockState::Freed) {
+            self.superseded.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn spare(&self, seat: &Seat<'_>, address: Address) -> Option<Spare<'_>> {
+        let live = self.totals.published_live_blocks();
+        let number = self.vacancy.take(seat, live, &self.map)?;
+        let record = self.vacancy.record(number)?;
+        let claimed = record.claim(record.word(), address)?;
+        Some(Spare {
+            number,
+            record,
+            claimed,
+        })
+    }
+
+    #[cold]
+    fn drop_record(&self) -> Insertion {
+        self.dropped.fetch_add(1, Ordering::Relaxed);
+        Insertion::Dropped
+    }
+}
+
+/// Puts a claimed record at the head of a chain, if `head` still is there.
+fn link(slot: &AtomicU32, head: u32, spare: &Spare<'_>) -> bool {
+    spare.record.set_next(head);
+    slot.compare_exchange(head, spare.number, Ordering::AcqRel, Ordering::Acquire)
+        .is_ok()
+}
+
+/// Whether a record stands where the new block goes: at its address, or, for a block that an
+/// allocator handed out, anywhere in it. Adopted memory may lie inside a living block: a library
+/// that keeps a header gives out the address behind it.
+fn is_met(found: &Found<'_>, block: &NewBlock) -> bool {
+    let (start, new) = (found.address(), block.address);
+    if start == new {
+        return true;
+    }
+    if found.state().is_none() || block.flags & flag::ADOPTED != 0 {
+        return false;
+    }
+    let reaches = |from: Address, size: ByteCount, to: Address| {
+        to.bytes_after(from)
+            .is_some_and(|distance| distance < size.get().max(1))
+    };
+    reaches(start, found.extent().0, new) || reaches(new, block.size, start)
+}

@@ -1,0 +1,160 @@
+//! The two packed words of a record, taken apart.
+//!
+//! The deciding word holds state, address and generation, so that one compare-and-swap checks all
+//! three. A vacant word with an address is being filled for a block there. The generation
+//! distinguishes the lives of a record; it comes round after 32,768 lives, so a ticket that slept
+//! through exactly so many of them at one address is taken for the living. By then the program has
+//! released the block twice: which of its two releases counts is all that changes.
+
+use super::{BlockState, FamilyId};
+use crate::memory::{Address, ByteCount};
+
+const ADDRESS_BITS: u32 = 47;
+const ADDRESS_MASK: u64 = (1 << ADDRESS_BITS) - 1;
+const STATE_MASK: u64 = 3;
+const GENERATION_SHIFT: u32 = ADDRESS_BITS + 2;
+const SIZE_BITS: u32 = 48;
+const SIZE_MASK: u64 = (1 << SIZE_BITS) - 1;
+
+/// The deciding word, taken apart by its methods.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Word(u64);
+
+impl Word {
+    /// The bits, for keeping a word in an atomic.
+    #[must_use]
+    pub const fn to_bits(self) -> u64 {
+        self.0
+    }
+
+    /// A word from bits that [`Word::to_bits`] gave.
+    #[must_use]
+    pub const fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
+    /// The address the record is about.
+    #[must_use]
+    pub const fn address(self) -> Address {
+        Address::new((self.0 & ADDRESS_MASK) as usize)
+    }
+
+    /// The record's state; `None` when vacant.
+    #[must_use]
+    pub const fn state(self) -> Option<BlockState> {
+        match (self.0 >> ADDRESS_BITS) & STATE_MASK {
+            1 => Some(BlockState::Live),
+            2 => Some(BlockState::Quarantined),
+            3 => Some(BlockState::Freed),
+            _ => None,
+        }
+    }
+
+    /// Whether the record is in this state at this address.
+    #[inline]
+    pub(super) const fn is(self, state: BlockState, address: Address) -> bool {
+        let wanted = Self(0).at(address).with_state(Some(state));
+        self.0 << (u64::BITS - GENERATION_SHIFT) == wanted.0 << (u64::BITS - GENERATION_SHIFT)
+    }
+
+    /// Whether the record is being filled.
+    pub(super) fn is_being_filled(self) -> bool {
+        self.state().is_none() && !self.address().is_null()
+    }
+
+    /// Whether both words are of one life of a record: one block, in whatever state.
+    pub(super) fn is_same_life(self, other: Self) -> bool {
+        self.with_state(None) == other.with_state(None)
+    }
+
+    pub(super) const fn with_state(self, state: Option<BlockState>) -> Self {
+        let bits = match state {
+            None => 0,
+            Some(BlockState::Live) => 1,
+            Some(BlockState::Quarantined) => 2,
+            Some(BlockState::Freed) => 3,
+        };
+        Self(self.0 & !(STATE_MASK << ADDRESS_BITS) | bits << ADDRESS_BITS)
+    }
+
+    /// The same record one life later, vacant and without an address.
+    pub(super) const fn next_life(self) -> Self {
+        let generation = (self.0 >> GENERATION_SHIFT).wrapping_add(1);
+        Self(generation << GENERATION_SHIFT)
+    }
+
+    pub(super) const fn at(self, address: Address) -> Self {
+        Self(self.0 & !ADDRESS_MASK | address.get() as u64 & ADDRESS_MASK)
+    }
+}
+
+/// The size the program asked for and the family, in one word.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Extent(u64);
+
+impl Extent {
+    pub(super) const fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
+    pub(super) const fn to_bits(self) -> u64 {
+        self.0
+    }
+
+    pub(super) const fn new(size: ByteCount, family: FamilyId) -> Self {
+        let size = size.get() as u64;
+        let kept = if size < SIZE_MASK { size } else { SIZE_MASK };
+        Self((family.0 as u64) << SIZE_BITS | kept)
+    }
+
+    /// The size the program asked for.
+    #[inline]
+    #[must_use]
+    pub const fn size(self) -> ByteCount {
+        ByteCount::new((self.0 & SIZE_MASK) as usize)
+    }
+
+    /// Who may release the block.
+    #[inline]
+    #[must_use]
+    pub const fn family(self) -> FamilyId {
+        FamilyId((self.0 >> SIZE_BITS) as u16)
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    const HIGHEST: Address = Address::new((1 << ADDRESS_BITS) - 1);
+
+    #[test]
+    fn the_parts_of_a_word_do_not_touch_each_other() {
+        let mut word = Word(0);
+        for state in [BlockState::Live, BlockState::Quarantined, BlockState::Freed] {
+            word = word.next_life().at(HIGHEST);
+            assert!(word.is_being_filled());
+            let filled = word.with_state(Some(state));
+            assert_eq!((filled.state(), filled.address()), (Some(state), HIGHEST));
+            assert!(filled.is(state, HIGHEST) && filled.is_same_life(word));
+            assert!(!filled.is(state, Address::new(16)));
+            assert!(!filled.is_same_life(word.next_life().at(HIGHEST)));
+        }
+    }
+
+    #[test]
+    fn the_generation_comes_round_without_spilling() {
+        let last = Word(u64::MAX);
+        assert_eq!(last.next_life(), Word(0));
+        assert_eq!(last.with_state(None).state(), None);
+    }
+
+    #[test]
+    fn a_size_beyond_the_field_saturates_and_leaves_the_family() {
+        let extent = Extent::new(ByteCount::new(usize::MAX), FamilyId(7));
+        assert_eq!(extent.family(), FamilyId(7));
+        assert_eq!(extent.size().get() as u64, SIZE_MASK);
+        let small = Extent::new(ByteCount::new(24), FamilyId(u16::MAX));
+        assert_eq!((small.size().get(), small.family().0), (24, u16::MAX));
+    }
+}

@@ -4,7 +4,7 @@ use super::model::{ForeignFunction, Frame, Limits, Process, Report, Stats};
 use super::translate::{Resolver, finding_to_model, findings_to_model};
 use super::{Suppressions, model, timestamp};
 use crate::capture::{self, CaptureCounters, PythonStatus};
-use crate::detect::{BlockFacts, Finding, FindingKind};
+use crate::detect::{BlockFacts, Finding};
 use crate::ledger::{BlockRecord, FamilyId, StackId};
 use crate::tracker::Tracker;
 use crate::tracker::options::Options;
@@ -176,30 +176,12 @@ fn options(options: &Options) -> model::Options {
 }
 
 fn stats(statistics: &Statistics) -> Stats {
-    let Statistics {
-        sums,
-        withheld,
-        findings,
-        ledger,
-        ..
-    } = statistics;
-    let by_kind = FindingKind::ALL.iter().zip(findings);
-    Stats {
-        live_blocks: sums.live_blocks,
-        live_bytes: sums.live_bytes,
-        peak_blocks: sums.peak_blocks,
-        peak_bytes: sums.peak_bytes,
-        total_blocks: sums.total_blocks,
-        total_bytes: sums.total_bytes,
-        quarantined_blocks: withheld.0,
-        quarantined_bytes: withheld.1,
-        findings: by_kind
-            .filter(|(kind, _)| **kind != FindingKind::Leak)
-            .map(|(kind, count)| (kind.name().to_owned(), *count))
-            .collect(),
-        ledger_bytes: ledger.mapped_byte_count,
-        ..Stats::default()
-    }
+    Stats::of(
+        statistics.sums,
+        statistics.withheld,
+        statistics.findings,
+        statistics.ledger,
+    )
 }
 
 fn limits(snapshot: &Snapshot, capture: CaptureCounters) -> Limits {
@@ -210,6 +192,7 @@ fn limits(snapshot: &Snapshot, capture: CaptureCounters) -> Limits {
         stack_dropped_count: capture.stack_dropped_count,
         record_dropped_count: ledger.dropped_record_count,
         finding_dropped_count: snapshot.statistics.dropped_finding_count,
+        troubles: snapshot.troubles.clone(),
         ..Limits::default()
     };
     let others = [
@@ -221,9 +204,5 @@ fn limits(snapshot: &Snapshot, capture: CaptureCounters) -> Limits {
     limits
         .more
         .extend(others.map(|(name, count)| (name.to_owned(), Value::from(count))));
-    limits.more.insert(
-        "troubles".to_owned(),
-        Value::from(snapshot.troubles.clone()),
-    );
     limits
 }

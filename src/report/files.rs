@@ -58,11 +58,8 @@ pub fn expand(pattern: &str) -> String {
 /// # Errors
 /// What the file system says; the temporary file is gone then.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    if path
-        .metadata()
-        .is_ok_and(|existing| !existing.is_file() && !existing.is_dir())
-    {
-        return OpenOptions::new().write(true).open(path)?.write_all(bytes);
+    if is_stream(path) {
+        return OpenOptions::new().append(true).open(path)?.write_all(bytes);
     }
     let (temporary, mut file) = create_beside(path)?;
     let written = file
@@ -73,6 +70,17 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
         let _ = fs::remove_file(&temporary);
     }
     written
+}
+
+/// Whether `path` names something to be written to and not replaced: a pipe or device, or a link of the
+/// kernel's to whatever is open, as `/dev/stdout` is.
+fn is_stream(path: &Path) -> bool {
+    path.parent() == Some(Path::new("/dev"))
+        || path.starts_with("/dev/fd")
+        || path.starts_with("/proc")
+        || path
+            .metadata()
+            .is_ok_and(|existing| !existing.is_file() && !existing.is_dir())
 }
 
 fn create_beside(path: &Path) -> io::Result<(PathBuf, File)> {
@@ -178,6 +186,19 @@ mod tests {
     fn devices_are_written_to_and_not_replaced() {
         write_whole(Path::new("/dev/null"), b"text").expect("written");
         assert!(!Path::new("/dev/null").is_file());
+        // A missing device is not created.
+        assert!(write_whole(Path::new("/dev/heapledger-none"), b"text").is_err());
+        assert!(!Path::new("/dev/heapledger-none").exists());
+    }
+
+    #[test]
+    fn only_what_is_no_file_of_its_own_is_a_stream() {
+        for stream in ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "/dev/null"] {
+            assert!(is_stream(Path::new(stream)), "{stream}");
+        }
+        for file in ["/dev/shm/report.json", "/tmp/new.json", "new.json", "/"] {
+            assert!(!is_stream(Path::new(file)), "{file}");
+        }
     }
 
     #[test]

@@ -4,60 +4,86 @@
 /// fits, unless `^` at its start or `$` at its end anchors it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Glob {
-    body: Vec<char>,
+    /// The pattern for the whole text: a side that is not anchored has a star.
+    body: String,
+    /// The longest part without `*` and `?`.
+    needle: String,
 }
 
 impl Glob {
     /// Reads a pattern. Every text is a valid one.
     #[must_use]
     pub fn new(pattern: &str) -> Self {
-        let (pattern, from_start) = match pattern.strip_prefix('^') {
-            Some(rest) => (rest, true),
-            None => (pattern, false),
+        let (pattern, before) = match pattern.strip_prefix('^') {
+            Some(rest) => (rest, ""),
+            None => (pattern, "*"),
         };
-        let (pattern, to_end) = match pattern.strip_suffix('$') {
-            Some(rest) => (rest, true),
-            None => (pattern, false),
+        let (pattern, after) = match pattern.strip_suffix('$') {
+            Some(rest) => (rest, ""),
+            None => (pattern, "*"),
         };
-        let open = |anchored: bool| (!anchored).then_some('*');
-        let body = open(from_start)
-            .into_iter()
-            .chain(pattern.chars())
-            .chain(open(to_end));
+        let pieces = pattern.split(['*', '?']);
         Self {
-            body: body.collect(),
+            body: format!("{before}{pattern}{after}"),
+            needle: pieces
+                .max_by_key(|piece| piece.len())
+                .unwrap_or_default()
+                .to_owned(),
         }
+    }
+
+    /// Whether some part of the text might fit: a quick test that rules out most texts.
+    #[must_use]
+    pub fn may_match_within(&self, text: &str) -> bool {
+        text.contains(&self.needle)
     }
 
     /// Whether the text fits. Takes at most the product of both lengths.
     #[must_use]
     pub fn matches(&self, text: &str) -> bool {
-        let text: Vec<char> = text.chars().collect();
-        let (mut at, mut star_at, mut text_at, mut text_retry) = (0, None, 0, 0);
-        while let Some(character) = text.get(text_at) {
-            match self.body.get(at) {
-                Some('*') => {
-                    star_at = Some(at);
-                    text_retry = text_at;
+        // Bytes serve, because no character of UTF-8 begins inside another: only `?` and `*` have to
+        // step over whole characters.
+        let (pattern, text) = (self.body.as_bytes(), text.as_bytes());
+        let (mut at, mut text_at) = (0, 0);
+        let mut last_star = None;
+        while let Some(byte) = text.get(text_at) {
+            match pattern.get(at) {
+                Some(b'*') => {
+                    last_star = Some((at, text_at));
                     at += 1;
                 }
-                Some(expected) if *expected == '?' || expected == character => {
+                Some(b'?') => {
+                    at += 1;
+                    text_at += character_length(*byte);
+                }
+                Some(expected) if expected == byte => {
                     at += 1;
                     text_at += 1;
                 }
                 // The last star takes one more character, and what follows it is tried again.
                 // Earlier stars need not be: they already took the least they could.
-                _ => match star_at {
-                    Some(star) => {
-                        text_retry += 1;
-                        text_at = text_retry;
-                        at = star + 1;
+                _ => match last_star {
+                    Some((star_at, from)) => {
+                        let first = text.get(from).copied().unwrap_or_default();
+                        text_at = from + character_length(first);
+                        last_star = Some((star_at, text_at));
+                        at = star_at + 1;
                     }
                     None => return false,
                 },
             }
         }
-        self.body.iter().skip(at).all(|rest| *rest == '*')
+        pattern.iter().skip(at).all(|rest| *rest == b'*')
+    }
+}
+
+/// Bytes of the UTF-8 character that begins with this byte.
+const fn character_length(first: u8) -> usize {
+    match first {
+        0..0xc0 => 1,
+        0xc0..0xe0 => 2,
+        0xe0..0xf0 => 3,
+        0xf0..=0xff => 4,
     }
 }
 
@@ -121,14 +147,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn agrees_with_the_plain_meaning(pattern in "[ab*?]{0,8}", text in "[ab]{0,8}") {
+        fn agrees_with_the_plain_meaning(pattern in "[aé日*?]{0,8}", text in "[aé日😀]{0,8}") {
             let anchored = Glob::new(&format!("^{pattern}$")).matches(&text);
             let (p, t): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
             prop_assert_eq!(anchored, meaning(&p, &t));
             let part = (0..=t.len()).any(|from| {
                 (from..=t.len()).any(|to| meaning(&p, t.get(from..to).unwrap()))
             });
-            prop_assert_eq!(Glob::new(&pattern).matches(&text), part);
+            let open = Glob::new(&pattern);
+            prop_assert_eq!(open.matches(&text), part);
+            prop_assert!(!part || open.may_match_within(&text));
         }
 
         #[test]

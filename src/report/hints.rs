@@ -7,6 +7,7 @@ use super::message::{Names, foreign_name};
 use super::model::{ForeignFunction, Frame, Stacks, file_name};
 use super::number::counted;
 use crate::detect::{Finding, FindingKind, PointerPlace};
+use crate::ledger::FamilyId;
 
 /// Everything that a rule may look at.
 #[derive(Clone, Copy, Debug)]
@@ -157,14 +158,19 @@ fn copied_wrapper(evidence: &Evidence<'_>) -> Option<String> {
 fn interior_pointer(evidence: &Evidence<'_>) -> Option<String> {
     let finding = evidence.finding;
     let block = finding.block?;
-    (finding.kind == FindingKind::InvalidFree && finding.place == PointerPlace::Interior).then(
-        || {
-            format!(
-                "release the start of the block, {}, with {}",
-                block.address, evidence.names.release
-            )
-        },
-    )
+    if finding.kind != FindingKind::InvalidFree || finding.place != PointerPlace::Interior {
+        return None;
+    }
+    // An adopted block has no release function of its own.
+    let release = match evidence.names.release.as_str() {
+        "" => String::new(),
+        _ if block.family == FamilyId::ADOPTED => String::new(),
+        release => format!(", with {release}"),
+    };
+    let start = block.address;
+    Some(format!(
+        "the block starts at {start}: release that address{release}"
+    ))
 }
 
 fn negative_size(evidence: &Evidence<'_>) -> Option<String> {
@@ -292,7 +298,12 @@ mod tests {
         finding.place = PointerPlace::Interior;
         assert_eq!(
             hints_without_stacks(&finding),
-            ["release the start of the block, 0x7f10, with operator delete[]"]
+            ["the block starts at 0x7f10: release that address, with operator delete[]"]
+        );
+        finding.block.as_mut().unwrap().family = FamilyId::ADOPTED;
+        assert_eq!(
+            hints_without_stacks(&finding),
+            ["the block starts at 0x7f10: release that address"]
         );
     }
 

@@ -70,13 +70,22 @@ pub fn write_finding(finding: &Finding) -> String {
 pub fn read(bytes: &[u8]) -> Result<Report, ReadError> {
     // The head first, so that another version is called that, and not a wrong type in its depth.
     let head: Head = serde_json::from_slice(bytes).map_err(ReadError::Malformed)?;
-    if head.schema != SCHEMA {
-        return Err(ReadError::Schema(head.schema));
+    check(&head.schema, head.version)?;
+    let report: Report = serde_json::from_slice(bytes).map_err(ReadError::Malformed)?;
+    for process in report.processes() {
+        check(&process.schema, u64::from(process.version))?;
     }
-    if head.version != u64::from(VERSION) {
-        return Err(ReadError::Version(head.version));
+    Ok(report)
+}
+
+fn check(schema: &str, version: u64) -> Result<(), ReadError> {
+    if schema != SCHEMA {
+        return Err(ReadError::Schema(schema.to_owned()));
     }
-    serde_json::from_slice(bytes).map_err(ReadError::Malformed)
+    if version != u64::from(VERSION) {
+        return Err(ReadError::Version(version));
+    }
+    Ok(())
 }
 
 #[derive(Deserialize)]
@@ -131,6 +140,25 @@ mod tests {
             refusal(r#"{"schema":"heapledger.report"}"#),
             "a report of version 0; this heapledger reads version 1"
         );
+    }
+
+    #[test]
+    fn children_are_reports_too() {
+        let of = |child: &str| {
+            format!(r#"{{"schema":"heapledger.report","version":1,"children":[{child}]}}"#)
+        };
+        let child = r#"{"schema":"heapledger.report","version":1,"process":{"pid":9}}"#;
+        let report = read(of(&of(child)).as_bytes()).unwrap();
+        assert_eq!(
+            report.processes().last().map(|child| child.process.pid),
+            Some(9)
+        );
+        assert_eq!(
+            refusal(&of(r#"{"schema":"heapledger.report","version":3}"#)),
+            "a report of version 3; this heapledger reads version 1"
+        );
+        assert!(refusal(&of(r#"{"schema":"x","version":1}"#)).starts_with("not a report"));
+        assert!(refusal(&of("{}")).contains("missing field `schema`"));
     }
 
     #[test]

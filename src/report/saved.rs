@@ -59,6 +59,24 @@ mod tests {
     }
 
     #[test]
+    fn children_and_what_is_not_known_are_kept() {
+        let saved = r#"{"schema":"heapledger.report","version":1,"later":7,"findings":[
+            {"kind":"leak","stacks":{"allocated":[{"language":"python","function":"f"}]}}],
+            "children":[{"schema":"heapledger.report","version":1,"process":{"pid":9}}]}"#;
+        let rules = Suppressions::parse("leak:^f$", "rules").unwrap();
+        let shown = |format| render_saved(saved.as_bytes(), &rules, format).unwrap();
+        let whole: serde_json::Value = serde_json::from_str(&shown(Format::Json)).unwrap();
+        assert_eq!(whole["later"], 7);
+        assert_eq!(whole["children"][0]["process"]["pid"], 9);
+        assert_eq!(whole["findings"][0]["suppressed"], true);
+        let text = shown(Format::Text(TextOptions::default()));
+        assert!(
+            text.starts_with("heapledger: no findings, in 2 processes (1 suppressed)\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
     fn what_is_no_report_is_an_error() {
         let rules = Suppressions::default();
         assert!(render_saved(b"[]", &rules, Format::Json).is_err());

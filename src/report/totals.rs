@@ -6,7 +6,8 @@ use crate::ledger::{LedgerCounters, Sums};
 
 impl Stats {
     /// The numbers of one moment: blocks and bytes, those withheld, occurrences in the order of
-    /// [`FindingKind::ALL`], and the ledger's own.
+    /// [`FindingKind::ALL`], and the ledger's own. Leaks are left out of the occurrences, because
+    /// they are computed when asked for and not counted as they happen.
     #[must_use]
     pub fn of(
         sums: Sums,
@@ -14,9 +15,7 @@ impl Stats {
         occurrences: [u64; FindingKind::ALL.len()],
         ledger: LedgerCounters,
     ) -> Self {
-        let kinds = FindingKind::ALL
-            .into_iter()
-            .map(|kind| kind.name().to_owned());
+        let by_kind = FindingKind::ALL.into_iter().zip(occurrences);
         Self {
             live_blocks: sums.live_blocks,
             live_bytes: sums.live_bytes,
@@ -26,7 +25,10 @@ impl Stats {
             total_bytes: sums.total_bytes,
             quarantined_blocks,
             quarantined_bytes,
-            findings: kinds.zip(occurrences).collect(),
+            findings: by_kind
+                .filter(|(kind, _)| *kind != FindingKind::Leak)
+                .map(|(kind, count)| (kind.name().to_owned(), count))
+                .collect(),
             ledger_bytes: ledger.mapped_byte_count,
             dropped_records: ledger.dropped_record_count,
             ..Self::default()
@@ -55,6 +57,7 @@ mod tests {
         };
         let stats = Stats::of(sums, (7, 8), [0, 11, 0, 0, 0, 0, 0, 0, 0, 12], ledger);
         assert_eq!(stats.findings.get("double-free"), Some(&11));
+        assert_eq!(stats.findings.get("leak"), None);
         assert_eq!(stats.findings.get("truncated-pointer"), Some(&12));
         let json = serde_json::to_string(&stats).unwrap();
         let expected = "{\"live_blocks\":1,\"live_bytes\":2,\"peak_blocks\":3,\"peak_bytes\":4,\

@@ -49,6 +49,8 @@ impl Default for TextOptions {
 
 /// Processes named at the top; the others are counted.
 const PROCESS_COUNT_MAX: usize = 8;
+/// Characters of a command line at the top.
+const COMMAND_LENGTH_MAX: usize = 100;
 /// The summary is said again at the end when more findings than this stand between.
 const SUMMARY_REPEAT_COUNT: usize = 5;
 /// The report's start is known to the second, and file systems round too.
@@ -127,9 +129,9 @@ impl Page {
             return;
         }
         let mut text = format!("process {}", process.pid);
-        if let Some(program) = process.argv.first().filter(|program| !program.is_empty()) {
+        if !process.argv.is_empty() {
             text.push_str(": ");
-            text.push_str(&escaped(file_name(program)));
+            text.push_str(&escaped(&command(&process.argv)));
         }
         if let Some(version) = &process.python {
             text.push_str(", Python ");
@@ -153,6 +155,22 @@ impl Page {
             finding::write(self, index + 1, group);
         }
     }
+}
+
+/// The program and its arguments, without the program's folder, cut where a line would be too long.
+fn command(argv: &[String]) -> String {
+    let mut words = argv.iter();
+    let program = words.next().map_or("", |program| file_name(program));
+    let mut text = program.to_owned();
+    for word in words {
+        if text.chars().count() + word.chars().count() >= COMMAND_LENGTH_MAX {
+            text.push_str(" ...");
+            break;
+        }
+        text.push(' ');
+        text.push_str(word);
+    }
+    text
 }
 
 /// When the first of the reports was written: source files that changed later are not quoted.

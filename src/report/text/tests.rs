@@ -38,7 +38,7 @@ fn a_double_free_and_a_leak() {
     };
     let expected = "\
 heapledger: 1 leak (10 blocks, 3,360 bytes), 1 double free
-  process 4711: app.py, Python 3.13.1, 2.5 s
+  process 4711: app.py --fast, Python 3.13.1, 2.5 s
 
 1. double free of a 48-byte block at 0x7f10 by thread 3, first freed by thread 1
    hint: released again during garbage collection, in Dataset.__del__
@@ -63,6 +63,26 @@ belongs to
      native get_shared_memory (libcpp.so)
 ";
     assert_eq!(text(&report), expected);
+}
+
+#[test]
+fn a_command_line_is_cut_between_words() {
+    let words = |texts: &[&str]| {
+        texts
+            .iter()
+            .map(|text| (*text).to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        command(&words(&["/usr/bin/python3", "/srv/app.py", "-v"])),
+        "python3 /srv/app.py -v"
+    );
+    let long = "x".repeat(COMMAND_LENGTH_MAX);
+    assert_eq!(
+        command(&words(&["python3", "-c", &long, "end"])),
+        "python3 -c ..."
+    );
+    assert_eq!(command(&[]), "");
 }
 
 #[test]

@@ -198,6 +198,11 @@ fn length_to_the_closing(tokens: &[Token], open: &str, close: &str) -> usize {
     tokens.len()
 }
 
+/// The barrier itself, and `respond`, which is the barrier for exports that answer with a status.
+fn is_barrier(name: &str) -> bool {
+    matches!(name, "barrier" | "respond")
+}
+
 /// Whether an export is one call of `barrier`, or a jump to a function that works inside it.
 fn is_inside_the_barrier(file: &Path, body: &[Token]) -> bool {
     if body
@@ -218,7 +223,7 @@ fn is_inside_the_barrier(file: &Path, body: &[Token]) -> bool {
 /// but bindings that call nothing.
 fn is_one_call_of_barrier(body: &[Token]) -> bool {
     let end = body.len() - usize::from(body.last().is_some_and(|last| last.text == ";"));
-    let Some(start) = body.iter().position(|token| token.text == "barrier") else {
+    let Some(start) = body.iter().position(|token| is_barrier(&token.text)) else {
         return false;
     };
     let calls_nothing = body[..start].iter().all(|token| token.text != "(");
@@ -235,7 +240,7 @@ fn reaches_barrier(name: &str, bodies: &Bodies) -> bool {
             .into_iter()
             .flatten()
             .map(|token| token.text.as_str());
-        if called.clone().any(|text| text == "barrier") {
+        if called.clone().any(is_barrier) {
             return true;
         }
         if seen.insert(name) {

@@ -101,6 +101,7 @@ pub enum Seat<'a> {
 impl Seat<'_> {
     /// The thread's number in reports.
     #[inline]
+    #[must_use]
     pub fn number(&self) -> ThreadNumber {
         match self {
             Self::Own(corner) => corner.number(),

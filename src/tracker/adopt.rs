@@ -27,8 +27,8 @@ pub enum AdoptError {
 }
 
 impl Tracker {
-    /// Records foreign memory as a live block of `family`. A block that was adopted before takes the
-    /// new size and family and keeps its origin: its owner knows more now.
+    /// Records foreign memory as a live block of `family`. A handle that was adopted with
+    /// size zero takes the new size and family and keeps its origin: its owner knows more now.
     ///
     /// # Errors
     /// See [`AdoptError`]; then nothing is recorded.
@@ -51,7 +51,8 @@ impl Tracker {
         }
         if let Some(known) = self.live_block(pointer) {
             let found = self.ledger.find(pointer);
-            return match found.filter(|_| known.flags & flag::ADOPTED != 0) {
+            let is_open = known.flags & flag::ADOPTED != 0 && known.size.get() == 0;
+            return match found.filter(|_| is_open) {
                 Some(found) => {
                     self.ledger.redeclare(&found, size, family);
                     Ok(())

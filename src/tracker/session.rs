@@ -162,8 +162,16 @@ impl Session {
             Phase::ByProgram => {
                 tracing::info!("session stopped");
                 state.phase = Phase::Idle;
-                self.scope.store(Scope::Explicit as u32, Ordering::Relaxed);
-                state.options.scope = Scope::Explicit;
+                let (json, suppressions) =
+                    (state.options.json.take(), state.options.suppressions.take());
+                state.options = Options {
+                    json,
+                    suppressions,
+                    ..Options::new()
+                };
+                self.scope
+                    .store(state.options.scope as u32, Ordering::Relaxed);
+                self.checks.store(state.options.checks, Ordering::Relaxed);
                 Ok(())
             }
         }

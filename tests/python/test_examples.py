@@ -17,7 +17,7 @@ ERRING = {
     "forgets": ("leak", ["heapledger.adopt(", "print([average("]),
     "frees_twice": ("double", ["= heapledger.adopt(", "consume(block)", "    block.free()"]),
     "frees_interior": ("invalid", ["heapledger.allocate(", "heapledger.free("]),
-    "frees_while_viewed": ("BufferError", ["        block.free()"]),
+    "frees_while_viewed": ("cannot be released", ["block = heapledger.adopt("]),
 }
 
 

@@ -8,6 +8,9 @@
 //! Must never: run Python code, symbolise on the allocation path, know what a block is, or judge.
 //! What does not fit its limits is left out and counted ([`CaptureCounters`]).
 
+mod counters;
+mod describe;
+mod event;
 pub mod foreign;
 mod frame;
 mod hash;
@@ -20,12 +23,15 @@ mod site_table;
 mod stack_table;
 mod text_table;
 
+pub use self::counters::CaptureCounters;
+pub use self::event::EventPlace;
 pub use self::foreign::ForeignFunctionId;
 pub use self::frame::{ForeignFunction, Frame, SuppliedFrame};
 pub use self::location::LocationId;
 pub use self::python::{PythonStatus, PythonVersion};
 pub use self::stack_table::PYTHON_FRAME_COUNT_MAX;
 
+use self::event::Event;
 use self::hash::Hash;
 use self::python::{Place, Python, View, lifetime};
 use self::seen_cache::SeenCache;
@@ -33,49 +39,9 @@ use self::site_table::{Site, SiteId, SiteTable};
 use self::stack_table::{NewStack, StackTable};
 use self::text_table::TextId;
 use crate::ledger::StackId;
+use crate::memory::Address;
 use crate::memory::sync::{AtomicU32, Ordering};
 use crate::memory::thread_local::{Word, get, set};
-use crate::memory::{Address, FrameAddress};
-
-/// What the caller of an exported function knows about the place of an event.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct EventPlace {
-    /// The return address into the native code that called us, or [`FrameAddress::UNKNOWN`].
-    pub caller: FrameAddress,
-    /// What a C caller said, or [`LocationId::NONE`]. Stands in front of `caller`.
-    pub location: LocationId,
-}
-
-impl EventPlace {
-    /// Nothing is known.
-    pub const UNKNOWN: Self = Self {
-        caller: FrameAddress::UNKNOWN,
-        location: LocationId::NONE,
-    };
-}
-
-/// What is stored and what was left out.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct CaptureCounters {
-    /// Different stacks stored.
-    pub stack_count: u64,
-    /// Different places in code stored.
-    pub site_count: u64,
-    /// Different texts stored.
-    pub text_count: u64,
-    /// Bytes all of them take.
-    pub byte_count: u64,
-    /// Stacks of more than [`PYTHON_FRAME_COUNT_MAX`] Python frames, cut there.
-    pub stack_cut_count: u64,
-    /// Stacks for which there was no room; their events have no origin.
-    pub stack_dropped_count: u64,
-    /// Places for which there was no room; their stacks lack a frame.
-    pub site_dropped_count: u64,
-    /// Texts that were too long, cut.
-    pub text_cut_count: u64,
-    /// Texts for which there was no room; their frames lack a name.
-    pub text_dropped_count: u64,
-}
 
 /// How many directories of Python code can be hidden.
 const HIDDEN_DIRECTORY_COUNT_MAX: usize = 8;
@@ -176,7 +142,7 @@ impl Capture {
             View::Fresh(python) => python.visit(|place| stack.push(self.decode(place))),
             View::Remembering(python) => python.visit(|place| {
                 place.note_sighting(event.generation);
-                stack.push(self.python_site(place));
+                stack.push(self.seen_site(place.key(), || self.decode(place)));
             }),
         };
         if is_cut {
@@ -195,23 +161,18 @@ impl Capture {
         let key = Hash::seeded(2)
             .with(place.caller.return_address() as u64)
             .get();
-        if let Some(number) = self.seen_sites.get(key) {
-            return SiteId(number);
-        }
-        let site = native::intern(&self.sites, place.caller);
-        self.seen_sites.put(key, site.0);
-        site
+        self.seen_site(key, || native::intern(&self.sites, place.caller))
     }
 
-    fn python_site(&self, place: Place<'_>) -> SiteId {
-        let key = place.key();
+    /// The site remembered under `key`, or what `find` answers, remembered from now on.
+    fn seen_site(&self, key: u64, find: impl FnOnce() -> SiteId) -> SiteId {
         match self.seen_sites.get(key) {
             Some(HIDDEN_SITE) => SiteId::NONE,
             Some(number) => SiteId(number),
             None => {
-                let site = self.decode(place);
-                self.seen_sites
-                    .put(key, if site.is_known() { site.0 } else { HIDDEN_SITE });
+                let site = find();
+                let number = if site.is_known() { site.0 } else { HIDDEN_SITE };
+                self.seen_sites.put(key, number);
                 site
             }
         }
@@ -335,135 +296,35 @@ impl Capture {
     /// [`Self::learn_foreign_function`] named it. No lookup once it has been seen.
     #[must_use]
     pub fn foreign_function_at(&self, function: Address) -> ForeignFunctionId {
-        let key = Hash::seeded(3).with(function.get() as u64).get();
-        if let Some(number) = self.seen_foreign_functions.get(key) {
-            return ForeignFunctionId(SiteId(number));
+        match self.seen_foreign_functions.get(foreign_key(function)) {
+            Some(number) => ForeignFunctionId(SiteId(number)),
+            None => self.remember_foreign(function, native::intern_foreign(&self.sites, function)),
         }
-        let site = native::intern_foreign(&self.sites, function);
-        self.seen_foreign_functions.put(key, site.0);
-        ForeignFunctionId(site)
     }
 
     /// Names the foreign function that begins at `function`, as whoever looked it up called it.
-    pub fn learn_foreign_function(&self, function: Address, library: &[u8], name: &[u8]) {
+    pub fn learn_foreign_function(
+        &self,
+        function: Address,
+        library: &[u8],
+        name: &[u8],
+    ) -> ForeignFunctionId {
         let texts = self.sites.texts();
         let (library, name) = (texts.intern(library), texts.intern(name));
-        let site = self.sites.intern(Site::Foreign { library, name });
-        let key = Hash::seeded(3).with(function.get() as u64).get();
-        self.seen_foreign_functions.put(key, site.0);
-    }
-}
-
-/// For reports.
-impl Capture {
-    /// The frames of a stack, innermost first. None for [`StackId::UNKNOWN`].
-    #[must_use]
-    pub fn frames(&self, stack: StackId) -> Vec<Frame> {
-        self.stacks
-            .sites(stack)
-            .filter_map(|site| self.frame(site))
-            .collect()
+        self.remember_foreign(function, self.sites.intern(Site::Foreign { library, name }))
     }
 
-    /// The foreign function that was being executed.
-    #[must_use]
-    pub fn foreign_function(&self, stack: StackId) -> Option<ForeignFunction> {
-        match self.sites.site(self.stacks.foreign(stack))? {
-            Site::Foreign { library, name } => {
-                let texts = self.sites.texts();
-                Some(ForeignFunction {
-                    library: texts.text(library),
-                    name: texts.text(name),
-                })
-            }
-            Site::Python { .. } | Site::Location { .. } | Site::Caller { .. } => None,
+    fn remember_foreign(&self, function: Address, site: SiteId) -> ForeignFunctionId {
+        if site.is_known() {
+            self.seen_foreign_functions
+                .put(foreign_key(function), site.0);
         }
-    }
-
-    /// What is stored and what was left out.
-    #[must_use]
-    pub fn counters(&self) -> CaptureCounters {
-        let (stacks, sites) = (self.stacks.records(), self.sites.records());
-        let texts = self.sites.texts().records();
-        let byte_count = stacks.byte_count() + sites.byte_count() + texts.byte_count();
-        CaptureCounters {
-            stack_count: stacks.len() as u64,
-            site_count: sites.len() as u64,
-            text_count: texts.len() as u64,
-            byte_count: byte_count as u64,
-            stack_cut_count: self.stacks.cut_count(),
-            stack_dropped_count: stacks.dropped_count(),
-            site_dropped_count: sites.dropped_count(),
-            text_cut_count: self.sites.texts().cut_count(),
-            text_dropped_count: texts.dropped_count(),
-        }
-    }
-
-    fn frame(&self, site: SiteId) -> Option<Frame> {
-        let text = |id| self.sites.texts().text(id);
-        let nothing = String::new;
-        Some(match self.sites.site(site)? {
-            Site::Python {
-                file,
-                function,
-                line,
-            } => Frame::Python {
-                file: text(file),
-                line,
-                function: text(function),
-            },
-            Site::Location {
-                file,
-                function,
-                line,
-            } => Frame::Native {
-                library: nothing(),
-                function: text(function),
-                file: text(file),
-                line,
-                address: 0,
-            },
-            Site::Caller {
-                library,
-                function,
-                address,
-            } => Frame::Native {
-                library: text(library),
-                function: text(function),
-                file: nothing(),
-                line: 0,
-                address,
-            },
-            Site::Foreign { .. } => return None,
-        })
+        ForeignFunctionId(site)
     }
 }
 
-/// What an event brings along besides the Python stack.
-#[derive(Clone, Copy)]
-struct Event {
-    place: EventPlace,
-    foreign: ForeignFunctionId,
-    generation: u64,
-}
-
-impl Event {
-    /// What its stack is recognised by, together with the number of the Python stack.
-    #[inline(always)]
-    fn key(self, python: u64) -> u64 {
-        /// Tells the number of a location from an address.
-        const LOCATION: u64 = 1 << 63;
-        const FOREIGN_SHIFT: u32 = 40;
-        let place = match self.place.location {
-            LocationId::NONE => self.place.caller.return_address() as u64,
-            location => u64::from(location.site().0) | LOCATION,
-        };
-        let foreign = u64::from(self.foreign.0.0) << FOREIGN_SHIFT;
-        Hash::seeded(python)
-            .with(place)
-            .with(foreign ^ self.generation)
-            .get()
-    }
+fn foreign_key(function: Address) -> u64 {
+    Hash::seeded(3).with(function.get() as u64).get()
 }
 
 #[cfg(all(test, not(any(loom, miri))))]

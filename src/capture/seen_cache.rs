@@ -47,6 +47,7 @@ impl SeenCache {
 
     /// Stores a number that is not zero under `key`, displacing another when the bucket is full.
     pub(super) fn put(&self, key: u64, number: u32) {
+        debug_assert_ne!(number, 0, "zero marks an empty entry");
         let Some(bucket) = self.bucket(key) else {
             return;
         };

@@ -1,6 +1,7 @@
 //! Capture without an interpreter in the process.
 
 use super::*;
+use crate::memory::FrameAddress;
 use crate::memory::own_heap::allocation_count;
 
 fn capture() -> Capture {
@@ -169,8 +170,8 @@ fn a_stack_with_too_many_frames_is_cut_and_counted() {
 fn the_foreign_function_is_part_of_the_stack() {
     let capture = capture();
     let function = Address::new(0x2000);
-    capture.learn_foreign_function(function, b"libshared.so", b"get_shared_memory");
-    let id = capture.foreign_function_at(function);
+    let id = capture.learn_foreign_function(function, b"libshared.so", b"get_shared_memory");
+    assert_eq!(capture.foreign_function_at(function), id);
     let here = 0_u8;
     let stack_pointer = Address::of(&raw const here).offset_by(64 << 10);
     let outer = foreign::enter(id, stack_pointer);

@@ -100,9 +100,18 @@ fn key_of_chain(
     top: FramePlace,
     generation: u64,
 ) -> u64 {
-    let hash = remembered_rest(reader, cache, top, generation)
-        .unwrap_or_else(|| walk_and_remember(reader, cache, top, generation));
-    with_top(reader, hash, top)
+    let rest = match remembered_rest(reader, cache, top, generation) {
+        Some(hash) => hash,
+        None => walk_and_remember(reader, cache, top, generation),
+    };
+    let instruction = reader.instruction(top) ^ owner_bits(reader, top);
+    let executable = reader.executable(top).get() as u64;
+    if let Some(key) = cache.chain_key(instruction, executable) {
+        return key;
+    }
+    let key = with_top(reader, rest, top);
+    cache.remember_key(instruction, executable, key);
+    key
 }
 
 /// The innermost frame goes in last: a loop that allocates on one line and releases on the next
@@ -124,32 +133,25 @@ fn remembered_rest(
     let compares_executable = reader.has_bytecode_copies();
     let mut links = cache.links(generation);
     let mut frame = top;
-    if links.next()?.frame != top.get() {
+    if links.next()?.frame() != top.get() {
         return None;
     }
     for link in links {
         // Each link is compared with what the frame before it says, and only then followed: a
         // remembered frame may be gone.
         let Some(previous) = reader.previous(frame) else {
-            return if link == Link::END {
-                cache.chain_hash()
-            } else {
-                None
-            };
+            return (link.frame() == Link::END.frame).then(|| cache.chain_hash());
         };
-        if previous.get() != link.frame {
+        frame = previous.if_remembered(link.frame())?;
+        if reader.instruction(frame) != link.instruction() {
             return None;
         }
-        frame = previous.as_remembered(link.frame);
-        if reader.instruction(frame) != link.instruction {
-            return None;
-        }
-        if compares_executable && reader.executable(frame).get() as u64 != link.executable {
+        if compares_executable && reader.executable(frame).get() as u64 != link.executable() {
             return None;
         }
     }
     // The remembered chain was cut here, and so is this one.
-    cache.chain_hash()
+    Some(cache.chain_hash())
 }
 
 fn walk_and_remember(
@@ -188,18 +190,30 @@ fn walk(reader: &FrameReader, top: FramePlace, mut visit: impl FnMut(Link)) -> u
 /// Adds what a frame's line depends on.
 #[inline]
 fn with_frame(reader: &FrameReader, hash: Hash, frame: FramePlace) -> Hash {
-    const OWNER_SHIFT: u32 = 56;
-    // The owner decides whether a frame at its first instructions is still being set up.
-    let owner = u64::from(reader.owner(frame)) << OWNER_SHIFT;
+    let owner = owner_bits(reader, frame);
     if !reader.has_bytecode_copies() {
         return hash.with(reader.instruction(frame) ^ owner);
     }
-    // A copy of the bytecode may be released before its code object is, and its place be used
-    // for another's; the code object and the distance into it say the same without it.
+    with_copied_frame(reader, hash, frame, owner)
+}
+
+/// As [`with_frame`], where threads run their own copies of the bytecode.
+///
+/// A copy may be released before its code object is, and its place be used for another's; the
+/// code object and the distance into it say the same without it.
+fn with_copied_frame(reader: &FrameReader, hash: Hash, frame: FramePlace, owner: u64) -> Hash {
     let Some(code) = reader.code_object(frame) else {
         return hash.with(reader.executable(frame).get() as u64 ^ owner);
     };
     let lasti = reader.lasti(frame, code).unwrap_or(i32::MIN);
     hash.with(code.get() as u64 ^ owner)
         .with(u64::from(lasti.cast_unsigned()))
+}
+
+/// The owner decides whether a frame at its first instructions is still being set up. No address
+/// reaches these bits.
+#[inline]
+fn owner_bits(reader: &FrameReader, frame: FramePlace) -> u64 {
+    const OWNER_SHIFT: u32 = 56;
+    u64::from(reader.owner(frame)) << OWNER_SHIFT
 }

@@ -6,9 +6,10 @@
 )]
 
 use super::PythonVersion;
+use super::description::{self, Build, DESCRIPTION_LENGTH};
 use super::frames::{FrameReader, GetThreadState};
 use super::lifetime::DeallocSlot;
-use super::offsets::{self, Build, DESCRIPTION_LENGTH};
+use super::offsets;
 use super::peek::peek;
 use crate::memory::Address;
 use std::ffi::CStr;
@@ -120,12 +121,12 @@ fn layout(version: PythonVersion) -> Result<(offsets::Offsets, bool), Refusal> {
         return Ok((offsets, false));
     }
     let runtime = symbol(c"_PyRuntime").ok_or(Refusal::MissingSymbol)?;
-    let mut description = [0_u64; DESCRIPTION_LENGTH];
-    for (place, number) in description.iter_mut().enumerate() {
+    let mut numbers = [0_u64; DESCRIPTION_LENGTH];
+    for (place, number) in numbers.iter_mut().enumerate() {
         // SAFETY: `_PyRuntime` begins with the description, and is many times longer than that.
         *number = unsafe { peek::<u64>(runtime, place * size_of::<u64>()) };
     }
-    let [cookie, described_version, free_threaded, ..] = description;
+    let [cookie, described_version, free_threaded, ..] = numbers;
     if cookie != DESCRIPTION_COOKIE || PythonVersion::from_hex(described_version) != version {
         return Err(Refusal::NotDescribed);
     }
@@ -134,7 +135,7 @@ fn layout(version: PythonVersion) -> Result<(offsets::Offsets, bool), Refusal> {
         minor: version.minor,
         free_threaded,
     };
-    let offsets = offsets::described(build, &description).ok_or(Refusal::UnknownVersion)?;
+    let offsets = description::described(build, &numbers).ok_or(Refusal::UnknownVersion)?;
     Ok((offsets, free_threaded))
 }
 

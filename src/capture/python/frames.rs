@@ -234,21 +234,19 @@ impl FramePlace {
         self.0.get() as u64
     }
 
-    /// The same place, taken from memory instead of from `self`, which equals it.
+    /// The remembered number as a place, if it is the number of this place.
     ///
-    /// The processor then need not wait for the chain of loads that led to `self`; the compiler,
-    /// which would see that both are equal, is kept from putting the wait back.
+    /// The processor then goes on from what was remembered, without waiting for the chain of loads
+    /// that led to `self`. The compiler must not learn that both are equal, or it puts the wait
+    /// back: so the copy is hidden from it before they are compared.
     #[inline]
-    pub(super) fn as_remembered(self, remembered: u64) -> Self {
-        debug_assert_eq!(self.get(), remembered, "the caller compared them");
-        let Ok(mut place) = usize::try_from(remembered) else {
-            return self;
-        };
-        // SAFETY: no instruction at all; the compiler merely forgets what it knew of `place`.
+    pub(super) fn if_remembered(self, remembered: u64) -> Option<Self> {
+        let mut copy = usize::try_from(remembered).ok()?;
+        // SAFETY: no instruction at all; the compiler merely forgets where `copy` came from.
         unsafe {
-            core::arch::asm!("/* {0} */", inout(reg) place, options(pure, nomem, nostack));
+            core::arch::asm!("/* {0} */", inout(reg) copy, options(pure, nomem, nostack));
         }
-        Self(Address::new(place))
+        (self.get() == remembered).then_some(Self(Address::new(copy)))
     }
 }
 

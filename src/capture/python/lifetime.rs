@@ -157,3 +157,87 @@ extern "C" fn note_death_and_release(code: *mut u8) {
         release(code);
     }
 }
+
+#[cfg(all(test, not(any(loom, miri))))]
+mod tests {
+    use super::super::fake::{FakeInterpreter, release};
+    use super::*;
+
+    impl DeallocSlot {
+        /// Releases a code object the way the interpreter does: through the slot.
+        pub(in crate::capture) fn release(self, code: usize) {
+            let function = self.0.load(Ordering::Acquire);
+            // SAFETY: the slot of a fake type holds `release` or our function.
+            let function = unsafe { std::mem::transmute::<*mut u8, Dealloc>(function) };
+            function(std::ptr::with_exposed_provenance_mut(code));
+        }
+
+        fn holds(self, function: *mut u8) -> bool {
+            self.0.load(Ordering::Acquire) == function
+        }
+    }
+
+    extern "C" fn somebody_else(_code: *mut u8) {}
+
+    fn pointer(function: Dealloc) -> *mut u8 {
+        function as *mut u8
+    }
+
+    #[test]
+    fn hooking_is_undone_without_a_trace() {
+        let fake = FakeInterpreter::new();
+        let slot = fake.interpreter().dealloc_slot;
+        assert!(slot.hook());
+        assert!(slot.holds(ours()));
+        assert!(slot.hook(), "it is so already");
+        slot.unhook();
+        assert!(slot.holds(pointer(release)));
+        slot.unhook();
+        assert!(slot.hook(), "and again");
+    }
+
+    #[test]
+    fn a_slot_that_somebody_else_changed_stays_theirs() {
+        let fake = FakeInterpreter::new();
+        let slot = fake.interpreter().dealloc_slot;
+        assert!(slot.hook());
+        slot.0.store(pointer(somebody_else), Ordering::Release);
+        slot.unhook();
+        assert!(slot.holds(pointer(somebody_else)));
+        assert!(
+            !slot.hook(),
+            "they may call us: wrapping them could go in circles"
+        );
+        assert!(slot.holds(pointer(somebody_else)));
+    }
+
+    #[test]
+    fn a_death_is_counted_at_its_address() {
+        let fake = FakeInterpreter::new();
+        let slot = fake.interpreter().dealloc_slot;
+        assert!(slot.hook());
+        let code = Address::new(0x7000_1230);
+        let before = deaths(code);
+        slot.release(code.get());
+        assert!(deaths(code) > before);
+    }
+
+    #[test]
+    fn only_the_death_of_remembered_code_ends_a_generation() {
+        let fake = FakeInterpreter::new();
+        let slot = fake.interpreter().dealloc_slot;
+        assert!(slot.hook());
+        let (seen, unseen) = (0x7000_4560, 0x7000_7890);
+        let now = generation();
+        note_sighting(Address::new(seen), now);
+        slot.release(seen);
+        assert!(generation() > now);
+        // Other tests end generations too; an attempt without one comes soon.
+        let is_unharmed = (0..1_000).any(|_| {
+            let now = generation();
+            slot.release(unseen);
+            generation() == now
+        });
+        assert!(is_unharmed);
+    }
+}

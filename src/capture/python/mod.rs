@@ -10,15 +10,21 @@
 mod chain;
 mod code;
 mod connect;
+mod description;
+#[cfg(all(test, not(any(loom, miri))))]
+mod fake;
 mod frames;
 pub(super) mod lifetime;
 mod line_table;
 mod offsets;
 mod peek;
+mod status;
 mod string;
 mod thread_cache;
 
 use self::chain::Frames;
+pub use self::status::{PythonStatus, PythonVersion};
+
 use self::connect::{Interpreter, Refusal};
 use self::frames::PythonFrame;
 use self::string::TextBuffer;
@@ -27,61 +33,6 @@ use super::hash::Hash;
 use crate::memory::sync::{AtomicU32, Ordering};
 use once_cell::race::OnceBox;
 use std::fmt;
-
-/// The version of an interpreter.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct PythonVersion {
-    /// The 3 of 3.13.0.
-    pub major: u32,
-    /// The 13 of 3.13.0.
-    pub minor: u32,
-    /// The 0 of 3.13.0.
-    pub micro: u32,
-    release_level: u32,
-}
-
-impl PythonVersion {
-    /// Takes `PY_VERSION_HEX` apart.
-    const fn from_hex(hex: u64) -> Self {
-        const fn byte(hex: u64, shift: u32) -> u32 {
-            (hex >> shift & 0xFF) as u32
-        }
-        let (major, minor, micro) = (byte(hex, 24), byte(hex, 16), byte(hex, 8));
-        Self {
-            major,
-            minor,
-            micro,
-            release_level: byte(hex, 4) & 0xF,
-        }
-    }
-}
-
-impl fmt::Display for PythonVersion {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}.{}.{}", self.major, self.minor, self.micro)
-    }
-}
-
-/// Whether Python stacks are read natively in this process.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum PythonStatus {
-    /// They are.
-    Connected {
-        /// Of the interpreter.
-        version: PythonVersion,
-        /// Whether it is a build without the global interpreter lock.
-        free_threaded: bool,
-    },
-    /// There is no `CPython` in this process, or nobody has asked to connect yet.
-    NotPython,
-    /// There is one whose frames cannot be read.
-    Unsupported {
-        /// Why, in a sentence.
-        reason: &'static str,
-    },
-    /// The check at start-up found a mismatch; the reader stays off.
-    TurnedOff,
-}
 
 /// How stacks are read at the moment.
 const NOT_CONNECTED: u32 = 0;
@@ -203,6 +154,13 @@ impl Python {
         }
     }
 
+    /// Begins to read this interpreter.
+    #[cfg(all(test, not(any(loom, miri))))]
+    fn connect_to(&self, interpreter: &Interpreter) {
+        let _ = self.interpreter.set(Box::new(*interpreter));
+        self.connect();
+    }
+
     /// Changes the mode, unless the reader was turned off.
     fn set_mode(&self, mode: u32) {
         for found in [NOT_CONNECTED, FRESH, REMEMBERING] {
@@ -298,14 +256,5 @@ impl Place<'_> {
     }
 }
 
-#[cfg(all(test, not(loom)))]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_version_is_taken_apart_and_shown() {
-        let version = PythonVersion::from_hex(0x030D_05C2);
-        assert_eq!(version.to_string(), "3.13.5");
-        assert_eq!(version.release_level, 0xC);
-    }
-}
+#[cfg(all(test, not(any(loom, miri))))]
+mod tests;

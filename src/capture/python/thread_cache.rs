@@ -9,9 +9,9 @@
 
 use super::frames::FramePlace;
 use crate::capture::hash::Hash;
+use crate::memory::sync::{AtomicU64, Ordering};
 use crate::memory::table::Table;
 use crate::memory::thread_local::{Word, get, set};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How many threads can remember at the same time.
 const THREAD_COUNT_MAX: usize = 1_024;
@@ -20,7 +20,7 @@ const PROBE_COUNT_MAX: usize = 8;
 /// How many frames of a chain are remembered, the interpreter's own entry frames included.
 const LINK_COUNT_MAX: usize = 96;
 
-const HEAD_LENGTH: usize = 8;
+const HEAD_LENGTH: usize = 12;
 const WORDS_PER_LINK: usize = 3;
 const SLOT_LENGTH: usize = HEAD_LENGTH + WORDS_PER_LINK * (LINK_COUNT_MAX + 1);
 
@@ -33,6 +33,11 @@ pub(super) struct ThreadCaches {
     words: Table<AtomicU64>,
 }
 
+const _: () = assert!(
+    (Field::ChainKey as usize) < HEAD_LENGTH,
+    "the fields are in the head"
+);
+
 /// The words in the head of a slot.
 #[derive(Clone, Copy)]
 enum Field {
@@ -43,19 +48,24 @@ enum Field {
     CallKey = 4,
     ChainGeneration = 5,
     ChainLength = 6,
+    /// Of all frames but the innermost.
     ChainHash = 7,
+    TopInstruction = 8,
+    TopExecutable = 9,
+    /// Of all frames.
+    ChainKey = 10,
 }
 
 /// One thread's slot. Only that thread touches it, so plain loads and stores do.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ThreadCache<'table> {
-    words: &'table [AtomicU64],
+    words: &'table [AtomicU64; SLOT_LENGTH],
 }
 
-/// One frame of a remembered chain.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// One frame of a chain to be remembered.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Link {
-    /// Where the frame was; zero behind the outermost frame.
+    /// Where the frame is; zero behind the outermost frame.
     pub(super) frame: u64,
     /// The address of its instruction.
     pub(super) instruction: u64,
@@ -70,6 +80,30 @@ impl Link {
         instruction: 0,
         executable: 0,
     };
+}
+
+/// One frame of a remembered chain, read field by field as needed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RememberedLink<'table>(&'table [AtomicU64; WORDS_PER_LINK]);
+
+impl RememberedLink<'_> {
+    /// Where the frame was; zero behind the outermost frame.
+    #[inline]
+    pub(super) fn frame(self) -> u64 {
+        self.0[0].load(Ordering::Relaxed)
+    }
+
+    /// The address of its instruction.
+    #[inline]
+    pub(super) fn instruction(self) -> u64 {
+        self.0[1].load(Ordering::Relaxed)
+    }
+
+    /// What it executed.
+    #[inline]
+    pub(super) fn executable(self) -> u64 {
+        self.0[2].load(Ordering::Relaxed)
+    }
 }
 
 impl ThreadCaches {
@@ -92,9 +126,7 @@ impl ThreadCaches {
 
     #[inline]
     fn slot(&self, index: usize) -> Option<ThreadCache<'_>> {
-        let words = self
-            .words
-            .get(index * SLOT_LENGTH..(index + 1) * SLOT_LENGTH)?;
+        let words = self.words.get(index * SLOT_LENGTH..)?.first_chunk()?;
         Some(ThreadCache { words })
     }
 
@@ -106,7 +138,7 @@ impl ThreadCaches {
         for step in 0..PROBE_COUNT_MAX {
             let index = (usize::try_from(start).ok()? + step) % THREAD_COUNT_MAX;
             let slot = self.slot(index)?;
-            let claimed = slot.field(Field::Owner)?.compare_exchange(
+            let claimed = slot.field(Field::Owner).compare_exchange(
                 0,
                 owner,
                 Ordering::AcqRel,
@@ -128,14 +160,10 @@ impl<'table> ThreadCache<'table> {
     /// The key remembered for this foreign call, innermost frame and instruction.
     #[inline]
     pub(super) fn call_key(self, sequence: u64, top: FramePlace, instruction: u64) -> Option<u64> {
-        let is_same = self.read(Field::CallSequence)? == sequence
-            && self.read(Field::CallTop)? == top.get()
-            && self.read(Field::CallInstruction)? == instruction;
-        if is_same {
-            self.read(Field::CallKey)
-        } else {
-            None
-        }
+        let is_same = self.read(Field::CallSequence) == sequence
+            && self.read(Field::CallTop) == top.get()
+            && self.read(Field::CallInstruction) == instruction;
+        is_same.then(|| self.read(Field::CallKey))
     }
 
     /// Remembers a key until the foreign call ends.
@@ -148,31 +176,49 @@ impl<'table> ThreadCache<'table> {
 
     /// The links of the chain remembered in this generation: none when there is no such chain.
     #[inline]
-    pub(super) fn links(self, generation: u64) -> impl Iterator<Item = Link> + 'table {
-        let is_current = self.read(Field::ChainGeneration) == Some(generation);
+    pub(super) fn links(
+        self,
+        generation: u64,
+    ) -> impl Iterator<Item = RememberedLink<'table>> + 'table {
+        let is_current = self.read(Field::ChainGeneration) == generation;
         let length = if is_current {
-            self.read(Field::ChainLength).unwrap_or(0)
+            self.read(Field::ChainLength)
         } else {
             0
         };
-        let end = HEAD_LENGTH + usize::try_from(length).unwrap_or(0) * WORDS_PER_LINK;
-        let words = self.words.get(HEAD_LENGTH..end).unwrap_or_default();
-        words.chunks_exact(WORDS_PER_LINK).map(|link| Link {
-            frame: link[0].load(Ordering::Relaxed),
-            instruction: link[1].load(Ordering::Relaxed),
-            executable: link[2].load(Ordering::Relaxed),
-        })
+        let (links, _) = self.words[HEAD_LENGTH..].as_chunks::<WORDS_PER_LINK>();
+        links
+            .iter()
+            .take(usize::try_from(length).unwrap_or(0))
+            .map(RememberedLink)
     }
 
     /// The hash of the remembered chain without its innermost frame.
     #[inline]
-    pub(super) fn chain_hash(self) -> Option<u64> {
+    pub(super) fn chain_hash(self) -> u64 {
         self.read(Field::ChainHash)
+    }
+
+    /// The key of the remembered chain, if its innermost frame was at this instruction.
+    #[inline]
+    pub(super) fn chain_key(self, instruction: u64, executable: u64) -> Option<u64> {
+        let is_same = self.read(Field::TopInstruction) == instruction
+            && self.read(Field::TopExecutable) == executable;
+        is_same.then(|| self.read(Field::ChainKey))
+    }
+
+    /// Remembers the key of the remembered chain with its innermost frame at this instruction.
+    #[inline]
+    pub(super) fn remember_key(self, instruction: u64, executable: u64, key: u64) {
+        self.write(Field::TopInstruction, instruction);
+        self.write(Field::TopExecutable, executable);
+        self.write(Field::ChainKey, key);
     }
 
     /// Begins to remember another chain.
     pub(super) fn begin_chain(self) -> ChainRecorder<'table> {
         self.write(Field::ChainLength, 0);
+        self.write(Field::TopInstruction, 0);
         ChainRecorder {
             cache: self,
             length: 0,
@@ -190,20 +236,18 @@ impl<'table> ThreadCache<'table> {
     }
 
     #[inline]
-    fn field(self, field: Field) -> Option<&'table AtomicU64> {
-        self.words.get(field as usize)
+    fn field(self, field: Field) -> &'table AtomicU64 {
+        &self.words[field as usize]
     }
 
     #[inline]
-    fn read(self, field: Field) -> Option<u64> {
-        self.field(field).map(|word| word.load(Ordering::Relaxed))
+    fn read(self, field: Field) -> u64 {
+        self.field(field).load(Ordering::Relaxed)
     }
 
     #[inline]
     fn write(self, field: Field, value: u64) {
-        if let Some(word) = self.field(field) {
-            word.store(value, Ordering::Relaxed);
-        }
+        self.field(field).store(value, Ordering::Relaxed);
     }
 }
 

@@ -1,0 +1,51 @@
+//! What is known of an event before its stack is looked at.
+
+use super::foreign::ForeignFunctionId;
+use super::hash::Hash;
+use super::location::LocationId;
+use crate::memory::FrameAddress;
+
+/// What the caller of an exported function knows about the place of an event.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct EventPlace {
+    /// The return address into the native code that called us, or [`FrameAddress::UNKNOWN`].
+    pub caller: FrameAddress,
+    /// What a C caller said, or [`LocationId::NONE`]. Stands in front of `caller`.
+    pub location: LocationId,
+}
+
+impl EventPlace {
+    /// Nothing is known.
+    pub const UNKNOWN: Self = Self {
+        caller: FrameAddress::UNKNOWN,
+        location: LocationId::NONE,
+    };
+}
+
+/// What an event brings along besides the Python stack.
+#[derive(Clone, Copy)]
+pub(super) struct Event {
+    pub(super) place: EventPlace,
+    pub(super) foreign: ForeignFunctionId,
+    /// Of the memory of stacks ([`super::python::lifetime`]).
+    pub(super) generation: u64,
+}
+
+impl Event {
+    /// What its stack is recognised by, together with the number of the Python stack.
+    #[inline]
+    pub(super) fn key(self, python: u64) -> u64 {
+        /// Tells the number of a location from an address.
+        const LOCATION: u64 = 1 << 63;
+        const FOREIGN_SHIFT: u32 = 40;
+        let place = match self.place.location {
+            LocationId::NONE => self.place.caller.return_address() as u64,
+            location => u64::from(location.site().0) | LOCATION,
+        };
+        let foreign = u64::from(self.foreign.0.0) << FOREIGN_SHIFT;
+        Hash::seeded(python)
+            .with(place)
+            .with(foreign ^ self.generation)
+            .get()
+    }
+}

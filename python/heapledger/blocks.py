@@ -10,7 +10,7 @@ import os
 import sys
 import threading
 import weakref
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, TypeVar
 
 from heapledger import arrays, origins, places
 from heapledger._native import pointers
@@ -55,6 +55,10 @@ def address_of(pointer: object) -> int:
 
 
 def _file(block: Block) -> None:
+    before = block_owning(block.address)
+    if before is not None and before is not block and before.can_release:
+        # The address was given out anew, so C has released the memory of that block unseen.
+        before._stage = "released"
     reference = _Reference(block, _unfile)
     reference.address = block.address
     _blocks[block.address] = reference
@@ -223,6 +227,10 @@ class Block:
         if self._owner.announce(call):
             self._owner.carry_out(call)
 
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be copied or pickled: two owners would release the memory twice."""
+        raise TypeError("a block owns memory and cannot be copied or pickled; copy its bytes")
+
     def __repr__(self) -> str:
         """Name size, address and state."""
         return f"<heapledger.Block of {self._size} bytes at {self.address:#x}, {self._stage}>"
@@ -262,8 +270,7 @@ class Block:
 
     def _refuse_when_released(self) -> None:
         if self._stage == "released":
-            named = places.block_named(self.address, self._size)
-            raise ReleasedError(f"{named} was released before; {places.origin_named(self.address)}")
+            raise ReleasedError(places.released_before(self.address, self._size))
 
     def _refuse_while_exported(self) -> None:
         if self._exports:

@@ -136,7 +136,7 @@ def array(pointer: object, dtype: npt.DTypeLike, shape: Shape = None) -> npt.NDA
     if known is None:
         raise NotRecordedError(f"no block is recorded at {address:#x}: adopt(pointer, nbytes) it")
     if not known.is_live:
-        raise ReleasedError(_was_released(known))
+        raise ReleasedError(places.released_before(known.address, known.size))
     if known.size == 0 and known.is_announced:
         raise UsageError(f"the length of the block at {address:#x} is not known to the ledger")
     block = block_owning(known.address)
@@ -167,7 +167,7 @@ def _known_at(address: int) -> BlockStructure | None:
     if known is None or known.address != address:
         return None
     if known.state == STATE_QUARANTINED:
-        raise ReleasedError(_was_released(known))
+        raise ReleasedError(places.released_before(known.address, known.size))
     return known if known.is_live else None
 
 
@@ -204,6 +204,10 @@ def _owner_of(
         return RecordingOwner(address)
     if known is not None and not known.is_announced:
         return ForeignOwner(address, pointer, function)
+    if function is free:
+        raise UsageError(
+            "heapledger.free releases what heapledger allocated: name the library's own function"
+        )
     family = family_of(function)
     if family is None:
         family = FAMILY_ADOPTED if known is None else known.family
@@ -226,8 +230,3 @@ def _recorded(owner: Owner, size: int, known: BlockStructure | None) -> Owner:
         # The program is served without a record; announcing its release would be an error.
         return owner.unrecorded()
     return owner
-
-
-def _was_released(known: BlockStructure) -> str:
-    named = places.block_named(known.address, known.size)
-    return f"{named} was released before; {places.origin_named(known.address)}"

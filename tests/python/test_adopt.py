@@ -263,3 +263,10 @@ def test_sizes_that_cannot_be() -> None:
         heapledger.adopt(4096, 1.5)  # type: ignore[arg-type]
     with pytest.raises(heapledger.UsageError):
         heapledger.adopt(4096, 1 << 62)
+
+
+def test_heapledgers_own_free_is_no_function_for_foreign_memory(shared: ctypes.CDLL) -> None:
+    address = shared.get_shared_memory(COUNT)
+    with pytest.raises(heapledger.UsageError, match="name the library's own function"):
+        heapledger.adopt(address, SIZE, free=heapledger.free)
+    shared.free_shared_memory(address)

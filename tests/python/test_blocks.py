@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import ctypes
 import gc
+import pickle
 import sys
 from typing import TYPE_CHECKING
 
@@ -12,6 +14,9 @@ import pytest
 import heapledger
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from conftest import Program
     from heapledger import Watch
 
 
@@ -112,6 +117,52 @@ def test_second_free_does_not_touch_the_block_that_has_the_address_now(watched: 
     known.free()
     assert address
     assert raw
+
+
+def test_a_block_that_c_released_unseen_does_not_release_its_successor(
+    run_python: Callable[..., Program],
+) -> None:
+    ran = run_python(
+        "import heapledger\n"
+        "from heapledger._native import interface\n"
+        "heapledger.start(scope='explicit', checks=())\n"
+        "first = heapledger.allocate(64)\n"
+        "interface.free(first.address)\n"
+        "second = heapledger.allocate(64)\n"
+        "assert second.address == first.address\n"
+        "again = heapledger.allocate(8)\n"
+        "first.free()\n"
+        "del first\n"
+        "print([finding.kind for finding in heapledger.findings()])\n"
+        "print(heapledger.describe(second).state)\n"
+        "try:\n"
+        "    again.free(); again.view()\n"
+        "except heapledger.ReleasedError as error:\n"
+        "    print('released at' in str(error))\n"
+        "successor = heapledger.allocate(8)\n"
+        "assert successor.address == again.address\n"
+        "try:\n"
+        "    again.view()\n"
+        "except heapledger.ReleasedError as error:\n"
+        "    print(error)\n"
+        "print(hex(again.address))\n"
+    )
+    assert ran.err == ""
+    *lines, address = ran.out.splitlines()
+    assert lines == [
+        "['double-free']",
+        "live",
+        "True",
+        f"the 8-byte block at {address} was released before",
+    ]
+
+
+def test_a_block_cannot_be_copied_or_pickled() -> None:
+    block = heapledger.allocate(8)
+    for duplicate in (copy.copy, copy.deepcopy, pickle.dumps):
+        with pytest.raises(TypeError, match="owns memory and cannot be copied"):
+            duplicate(block)
+    block.free()
 
 
 def test_many_second_frees_are_one_finding_counted(watched: Watch) -> None:

@@ -248,6 +248,24 @@ def test_mistakes_are_told_before_anything_runs(
     assert "Traceback" not in ran.stderr
 
 
+@pytest.mark.parametrize("options", [{"scope": "foreign"}, {"checks": ("guard",)}], ids=str)
+def test_what_the_library_cannot_do_is_told_before_the_run(
+    cli: Cli, clean: Path, options: dict[str, Any]
+) -> None:
+    try:
+        heapledger.start(**{"scope": "explicit", **options})
+    except (heapledger.UnsupportedError, heapledger.UsageError) as error:
+        sentence = str(error)
+    else:
+        heapledger.stop()
+        pytest.skip("the library can do it")
+    words = ["--scope", options.get("scope", "explicit")]
+    words += ["--check", ",".join(options.get("checks", ()))]
+    ran = cli("run", *words, clean, input="")
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert sentence in ran.stderr
+
+
 def test_a_bad_suppressions_file_is_told_before_the_run(
     cli: Cli, clean: Path, tmp_path: Path
 ) -> None:

@@ -12,7 +12,7 @@ from heapledger._native import interface
 from heapledger.cli.child import Ending, run_child
 from heapledger.cli.collected import Collection
 from heapledger.cli.files import checked_suppressions, writable
-from heapledger.errors import UsageError
+from heapledger.errors import StateError, UsageError
 
 if TYPE_CHECKING:
     import argparse
@@ -30,8 +30,10 @@ def run(options: argparse.Namespace) -> int:
     json_file = writable(options.json, "report file")
     suppressions = checked_suppressions(options.suppressions)
     command = _command(options.program)
+    chosen = session_options.session_options(options.scope, options.check, options.native_stacks)
+    _refuse_unsupported(chosen)
     with Collection() as collection:
-        environment = _environment(options, collection)
+        environment = _environment(chosen, collection)
         ending = run_child(command, environment)
         report = collection.report(ending, command, suppressions)
         if json_file is not None:
@@ -51,7 +53,20 @@ def _command(program: list[str]) -> list[str]:
     return [sys.executable, *program]
 
 
-def _environment(options: argparse.Namespace, collection: Collection) -> dict[str, str]:
+def _refuse_unsupported(chosen: dict[str, str]) -> None:
+    """Try the session here: in the program nobody could be told that it cannot be had.
+
+    Raises:
+        UnsupportedError, UsageError: the library says why not.
+    """
+    try:
+        interface.start(session_options.option_text(chosen))
+    except StateError:
+        return  # A session of the environment is running, so they can be had.
+    interface.stop()
+
+
+def _environment(chosen: dict[str, str], collection: Collection) -> dict[str, str]:
     """Return the program's environment: ours, the library preloaded, the options of the session."""
     environment = dict(os.environ)
     library = interface.library_path()
@@ -62,7 +77,6 @@ def _environment(options: argparse.Namespace, collection: Collection) -> dict[st
         )
     before = environment.get(PRELOAD)
     environment[PRELOAD] = f"{library}:{before}" if before else str(library)
-    chosen = session_options.session_options(options.scope, options.check, options.native_stacks)
     values = session_options.environment_options() | chosen | {"json": collection.pattern}
     environment[session_options.VARIABLE] = session_options.option_text(values)
     return environment

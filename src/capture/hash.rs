@@ -26,6 +26,21 @@ impl Hash {
         Self((high ^ low).rotate_left(23) ^ MULTIPLIER)
     }
 
+    /// The hash with a text in it.
+    #[inline]
+    pub(super) fn with_bytes(self, bytes: &[u8]) -> Self {
+        let (words, rest) = bytes.as_chunks();
+        let hash = words
+            .iter()
+            .fold(self, |hash, word| hash.with(u64::from_le_bytes(*word)));
+        let mut last = [0; size_of::<u64>()];
+        for (place, byte) in last.iter_mut().zip(rest) {
+            *place = *byte;
+        }
+        // The length tells a text from the same one with zeroes behind it.
+        hash.with(u64::from_le_bytes(last)).with(bytes.len() as u64)
+    }
+
     /// The 64 bits.
     #[inline]
     pub(super) const fn get(self) -> u64 {
@@ -55,6 +70,16 @@ mod tests {
         }
         assert_eq!(seen.len(), 300 * 300);
         assert_ne!(Hash::seeded(1), Hash::seeded(2));
+    }
+
+    #[test]
+    fn texts_of_any_length_are_told_apart() {
+        let text = [b'a'; 40];
+        let lengths = (0..40).map(|length| Hash::seeded(1).with_bytes(&text[..length]).get());
+        assert_eq!(lengths.collect::<HashSet<_>>().len(), 40);
+        let hash = |text: &[u8]| Hash::seeded(1).with_bytes(text);
+        assert_ne!(hash(b"ab"), hash(b"ab\0"));
+        assert_ne!(hash(b"0123456789"), hash(b"0123456798"));
     }
 
     #[test]

@@ -113,7 +113,12 @@ impl Capture {
     /// Stores a location that a C caller gave; [`LocationId::NONE`] when it gave nothing.
     #[must_use]
     pub fn intern_location(&self, file: &[u8], line: u32, function: &[u8]) -> LocationId {
-        location::intern(&self.sites, file, line, function)
+        if file.is_empty() && line == 0 && function.is_empty() {
+            return LocationId::NONE;
+        }
+        let key = location::key(file, line, function);
+        let find = || location::intern(&self.sites, file, line, function);
+        LocationId::at(self.seen_site(key, find))
     }
 
     #[cold]

@@ -4,7 +4,8 @@ Each test calls the library through ``ctypes`` in a situation that has its own k
 compares what it read with what the interpreter says. Runs on every supported interpreter, with
 nothing but pytest:
 
-    HEAPLEDGER_LIBRARY=target/release/libheapledger.so python -m pytest tests/python/test_python_stacks.py
+    HEAPLEDGER_LIBRARY=target/release/libheapledger.so \\
+        python -m pytest tests/python/test_python_stacks.py
 """
 
 from __future__ import annotations
@@ -85,13 +86,15 @@ class Checker:
     def __init__(self) -> None:
         self.count = 0
 
-    def __call__(self) -> None:
+    def __call__(self) -> int:
+        """Check the stack of the caller; return how many stacks have been checked."""
         expected = interpreter_frames(sys._getframe(1))
         seen = native_frames()
         assert seen[0][2] == "Checker.__call__"
         assert seen[1:] == expected[: len(seen) - 1]
         assert len(seen) == min(len(expected) + 1, FRAME_COUNT_MAX - 2)
         self.count += 1
+        return self.count
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -108,11 +111,10 @@ def check() -> Iterator[Checker]:
     assert checker.count > 0, "the situation never came up"
 
 
-def recurse(depth: int, then: Callable[[], None]) -> None:
+def recurse(depth: int, then: Callable[[], int]) -> int:
     if depth > 0:
-        recurse(depth - 1, then)
-    else:
-        then()
+        return recurse(depth - 1, then)
+    return then()
 
 
 def test_connecting_again_says_the_same() -> None:
@@ -194,9 +196,9 @@ def test_calls_from_c_functions(check: Checker) -> None:
 class Everything:
     """Calls its check from every kind of method."""
 
-    check: Callable[[], None]
+    check: Callable[[], int]
 
-    def __init__(self, check: Callable[[], None]) -> None:
+    def __init__(self, check: Callable[[], int]) -> None:
         self.check = check
         check()
 
@@ -296,7 +298,11 @@ def test_each_of_many_short_lived_functions_is_told_apart(check: Checker) -> Non
 
 
 def test_non_ascii_names(check: Checker) -> None:
-    for name, file in [("é", "/nowhere/été.py"), ("функция", "/файл.py"), ("𝔘", "/漢字_😀.py")]:
+    for name, file in [
+        ("é", "/nowhere/été.py"),
+        ("функция", "/файл.py"),
+        ("\U00010400", "/漢字_😀.py"),
+    ]:
         source = f"def {name}():\n  check()\n\n{name}()"
         exec(compile(source, file, "exec"), {"check": check})
 
@@ -350,7 +356,7 @@ def test_coroutines_and_async_generators(check: Checker) -> None:
     asyncio.run(several())
 
 
-def run_threads(work: Callable[[], None], thread_count: int) -> None:
+def run_threads(work: Callable[[], object], thread_count: int) -> None:
     """Run `work` on several threads at once; the first error of any is raised here."""
     errors: list[BaseException] = []
 
@@ -401,14 +407,13 @@ def test_a_generator_that_moves_between_threads(check: Checker) -> None:
     running = generator()
     next(running)
     for _ in range(3):
-        run_threads(lambda: recurse(1, lambda: bool(next(running)) and None), 1)
+        run_threads(lambda: recurse(1, lambda: next(running)), 1)
         next(running)
 
 
 def test_a_callback_from_c(check: Checker) -> None:
     compare_type = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
 
-    @compare_type
     def compare(_left: int, _right: int) -> int:
         check()
         recurse(3, check)
@@ -416,22 +421,22 @@ def test_a_callback_from_c(check: Checker) -> None:
 
     libc = ctypes.CDLL(None)
     libc.qsort.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t, compare_type]
-    libc.qsort((ctypes.c_int * 2)(1, 2), 2, 4, compare)
+    libc.qsort((ctypes.c_int * 2)(1, 2), 2, 4, compare_type(compare))
 
 
 def test_a_callback_on_a_thread_that_python_did_not_create(check: Checker) -> None:
     start_type = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p)
     outcomes: list[str] = []
 
-    @start_type
     def start(_argument: int) -> None:
         check()
         outcomes.append("checked")
 
     libc = ctypes.CDLL(None)
+    callback = start_type(start)
     for _ in range(2):
         thread = ctypes.c_ulong()
-        assert libc.pthread_create(ctypes.byref(thread), None, start, None) == 0
+        assert libc.pthread_create(ctypes.byref(thread), None, callback, None) == 0
         assert libc.pthread_join(thread, None) == 0
     assert outcomes == ["checked"] * 2
 

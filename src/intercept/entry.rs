@@ -30,7 +30,7 @@ impl Frame {
         FrameAddress::from_return_address(unsafe { *self.0 })
     }
 
-    /// The stack pointer at the call.
+    /// The stack pointer at the call: where the return address lies.
     #[inline(always)]
     pub(super) fn stack_pointer(self) -> usize {
         self.0.addr()
@@ -133,6 +133,11 @@ for_each_function!(entries);
 /// The address of an entry: what goes into a slot.
 pub(super) fn entry_address(function: Function, variant: Variant) -> usize {
     ENTRIES[function as usize][variant.0 & (VARIANT_COUNT - 1)] as *const () as usize
+}
+
+/// Whether `address` is an entry of any function.
+pub(super) fn is_entry(address: usize) -> bool {
+    ENTRIES.as_flattened().iter().any(|&entry| entry as *const () as usize == address)
 }
 
 /// Which entry `address` is, if it is one.

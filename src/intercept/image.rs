@@ -95,10 +95,8 @@ impl<'list> Image<'list> {
             // SAFETY: ld.so keeps the name NUL-terminated as long as the object is in its list.
             unsafe { CStr::from_ptr(info.dlpi_name) }.to_bytes()
         };
-        let count = usize::from(info.dlpi_phnum);
-        // SAFETY: ld.so says that `count` program headers lie there; our type has their layout.
-        let headers: &'list [ProgramHeader] =
-            unsafe { std::slice::from_raw_parts(info.dlpi_phdr.cast(), count) };
+        // SAFETY: the caller's duties are the same.
+        let headers: &'list [ProgramHeader] = unsafe { headers_of(info) };
         let base = usize::try_from(info.dlpi_addr).ok()?;
         let mut image = Self { name, base, headers, dynamic_address: 0, dynamic: Dynamic::default() };
         image.dynamic_address = image.segments(kind::DYNAMIC).next()?.start;
@@ -336,6 +334,33 @@ impl<'list> Image<'list> {
         let filter = usize::try_from(header.bloom_count).ok()? * size_of::<u64>();
         Some(self.dynamic.gnu_hash + size_of::<HashHeader>() + filter)
     }
+}
+
+/// The program headers of an object.
+///
+/// # Safety
+/// * As for [`Image::from_listing`].
+unsafe fn headers_of<'list>(info: &libc::dl_phdr_info) -> &'list [ProgramHeader] {
+    if info.dlpi_phdr.is_null() {
+        return &[];
+    }
+    let count = usize::from(info.dlpi_phnum);
+    // SAFETY: ld.so says that `count` program headers lie there; our type has their layout.
+    unsafe { std::slice::from_raw_parts(info.dlpi_phdr.cast(), count) }
+}
+
+/// The loaded segments of an object.
+///
+/// # Safety
+/// * As for [`Image::from_listing`].
+pub(super) unsafe fn loaded_ranges<'list>(
+    info: &libc::dl_phdr_info,
+) -> impl Iterator<Item = Range> + use<'list> {
+    // SAFETY: the caller's duties are the same.
+    let headers: &'list [ProgramHeader] = unsafe { headers_of(info) };
+    let base = usize::try_from(info.dlpi_addr).unwrap_or_default();
+    let loaded = headers.iter().filter(|header| header.kind == kind::LOAD);
+    loaded.map(move |header| header.range(base))
 }
 
 /// The hash function of `DT_GNU_HASH`.

@@ -86,6 +86,25 @@ unsafe extern "C" fn collect(info: *mut libc::dl_phdr_info, _: usize, out: *mut 
     0
 }
 
+/// Whether `address` lies in a segment of a loaded object, without reading more of the objects.
+pub(super) fn is_in_image(address: usize) -> bool {
+    let mut question = (address, false);
+    // SAFETY: as in `list_age`.
+    unsafe { libc::dl_iterate_phdr(Some(ask), (&raw mut question).cast()) };
+    question.1
+}
+
+unsafe extern "C" fn ask(info: *mut libc::dl_phdr_info, _: usize, out: *mut c_void) -> c_int {
+    // SAFETY: as in `read_age`.
+    let info = unsafe { &*info };
+    // SAFETY: `is_in_image` passed a pointer to this type and waits for our return.
+    let question = unsafe { &mut *out.cast::<(usize, bool)>() };
+    // SAFETY: dl_iterate_phdr passed `info`, and the ranges are used before this callback returns.
+    let mut ranges = unsafe { super::image::loaded_ranges(info) };
+    question.1 = ranges.any(|range| range.contains(question.0));
+    c_int::from(question.1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

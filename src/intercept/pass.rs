@@ -61,6 +61,28 @@ impl<'list> Pass<'list> {
         }
     }
 
+    /// Prepares for questions about functions, without rewriting anything.
+    pub(super) fn for_lookup(images: &'list [Image<'list>], places: &KnownPlaces) -> Self {
+        Self {
+            images,
+            owners: images.iter().map(|image| Owner::of(image, places)).collect(),
+            order: SearchOrder::of(images),
+            mappings: Mappings::default(),
+            now: 0,
+        }
+    }
+
+    /// The function that `found` leads to when it is a stub of the main program, whose linkage
+    /// table stands for functions everywhere when it is not position independent.
+    pub(super) fn behind_stub(&self, function: Function, found: usize) -> usize {
+        let holder = self.images.iter().position(|image| image.contains(found));
+        if holder == Some(0) {
+            self.real_function(0, function, found).unwrap_or(found)
+        } else {
+            found
+        }
+    }
+
     /// Makes sure that the main variant of every function stands for the definition that most of
     /// the process uses.
     pub(super) fn find_main_targets(&self) {

@@ -30,15 +30,18 @@ pub enum Word {
     CaptureCache = 6,
     /// The origin that Python code supplied for the next event (`capture::python`).
     SuppliedOrigin = 7,
-    /// Where on this thread's stack the blocks of the foreign call in progress are noted
-    /// (`intercept`).
-    ForeignBlocks = 8,
+    /// Where the notes on the foreign call in progress lie (`intercept`).
+    ForeignNotes = 8,
     /// The end of this thread's stack, once somebody asked for it (`intercept`).
     StackTop = 9,
     /// Where the return address of a function that hands its memory over lies (`intercept`).
     HandOverFrame = 10,
     /// That return address (`intercept`).
     HandOverReturn = 11,
+    /// The beginning of this thread's stack, once somebody asked for it (`intercept`).
+    StackBottom = 12,
+    /// What the stack held at `ForeignStackPointer` when the foreign call began (`intercept`).
+    ForeignReturn = 13,
 }
 
 const WORD_COUNT: usize = 16;

@@ -102,6 +102,7 @@ impl Call {
 pub(super) fn prepare(function: usize) -> Option<ForeignFunctionId> {
     let _errno = KeptErrno::keep();
     install::look_for_new_libraries();
+    python::connect_once();
     let _ours = OurOwnWork::begin();
     let tracker = tracker::tracker()?;
     Some(tracker.capture().foreign_function_at(Address::new(function)))

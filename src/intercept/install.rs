@@ -2,6 +2,7 @@
 
 #![expect(unsafe_code, reason = "asks the kernel's auxiliary vector")]
 
+use std::fmt;
 use std::sync::OnceLock;
 
 use super::functions::Function;
@@ -12,6 +13,19 @@ use super::patching;
 use super::targets::{self, Variant};
 use super::{chunk, gate};
 use crate::tracker::session::Scope;
+
+impl fmt::Display for InstallError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::LostInFork => {
+                "this process was forked from one that was just beginning to intercept calls: \
+                 start heapledger in a process of its own"
+            }
+        })
+    }
+}
+
+impl std::error::Error for InstallError {}
 
 static PLACES: OnceLock<KnownPlaces> = OnceLock::new();
 

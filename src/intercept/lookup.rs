@@ -11,9 +11,11 @@ use std::ffi::{CStr, c_char};
 use super::entry::{Frame, entry_address};
 use super::errno::KeptErrno;
 use super::functions::Function;
+use super::owner::Owner;
+use super::page_kinds::{self, PageKind};
 use super::real::Real;
 use super::targets::Variant;
-use super::{gate, install};
+use super::{gate, install, python};
 use crate::memory::reentry::{OurOwnWork, is_our_own_work};
 use crate::memory::{Address, FrameAddress};
 use crate::tracker;
@@ -34,6 +36,9 @@ pub(super) extern "C-unwind" fn dlsym(
     }
     let _errno = KeptErrno::keep();
     install::look_for_new_libraries();
+    if is_interpreters(frame.caller()) {
+        python::connect_once();
+    }
     if handle == NEXT {
         return 0;
     }
@@ -46,11 +51,17 @@ pub(super) extern "C-unwind" fn dlsym(
     // (a function that only libraries opened locally have) ours finds nothing, and the real one
     // answers.
     let found = Real::of(Function::Dlsym, variant).call2(handle, name.expose_provenance());
-    if found == 0 { 0 } else { replace(function, found, frame.caller()) }
+    if found == 0 { 0 } else { replace(function, found) }
+}
+
+/// Whether the interpreter or its foreign-call machinery asks.
+fn is_interpreters(caller: FrameAddress) -> bool {
+    let kind = page_kinds::kind_of(caller.call_address());
+    matches!(kind, PageKind::Image(Owner::Interpreter | Owner::ForeignInterface))
 }
 
 /// The entry that stands for a function that was looked up, or the function itself.
-fn replace(function: Function, found: usize, _caller: FrameAddress) -> usize {
+fn replace(function: Function, found: usize) -> usize {
     let _ours = OurOwnWork::begin();
     let Some((variant, library)) = install::entry_for(function, found) else {
         return found;

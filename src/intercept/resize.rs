@@ -125,7 +125,7 @@ fn resize_known(
     tracker: &'static Tracker,
     mut call: impl FnMut(Option<usize>) -> usize,
 ) -> usize {
-    let Request { real, block, size, frame } = request;
+    let Request { real, size, frame, .. } = request;
     if size == Some(0) {
         return release_by_resize(request, call);
     }

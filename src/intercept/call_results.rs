@@ -3,14 +3,14 @@
 
 #![expect(unsafe_code, reason = "reads libffi's description of a call, and its result")]
 
-use super::entry::Frame;
+use std::ptr::NonNull;
+
 use super::errno::KeptErrno;
 use super::foreign_notes::ForeignNotes;
-use super::gate;
 use crate::capture::EventPlace;
 use crate::memory::peek::peek;
 use crate::memory::reentry::OurOwnWork;
-use crate::memory::{Address, FrameAddress};
+use crate::memory::Address;
 use crate::tracker::{self, Tracker};
 
 /// Arguments looked at; a call with more has its out-parameters, if any, among the first.
@@ -53,15 +53,16 @@ mod kind {
     pub(super) const POINTER: u16 = 14;
 }
 
-/// Looks at a call that has just returned.
+/// Looks at a call that has just returned, and is still noted as being in progress.
 #[inline]
 pub(super) fn look(
     interface: *const CallInterface,
     result: usize,
     arguments: usize,
-    notes: &ForeignNotes,
-    frame: Frame,
+    notes: NonNull<ForeignNotes>,
 ) {
+    // SAFETY: the caller keeps the notes on its stack; the call is over, so nobody adds to them.
+    let notes = unsafe { notes.as_ref() };
     // SAFETY: libffi has just made the call by this description.
     let interface = unsafe { &*interface };
     // SAFETY: as above.
@@ -82,7 +83,7 @@ pub(super) fn look(
     }
     if allocated {
         let results = Results { tracker, notes };
-        results.look_at_value(result_type, result, frame);
+        results.look_at_value(result_type, result);
         results.look_at_arguments(interface, arguments);
     }
 }
@@ -102,7 +103,7 @@ struct Results<'call> {
 
 impl Results<'_> {
     /// Structures that hold pointers, and pointers cut to 32 bits.
-    fn look_at_value(&self, result_type: ValueType, result: usize, frame: Frame) {
+    fn look_at_value(&self, result_type: ValueType, result: usize) {
         match result_type.kind {
             kind::STRUCTURE if result != 0 => {
                 let byte_count = result_type.byte_count.min(STRUCTURE_BYTE_MAX);
@@ -113,21 +114,20 @@ impl Results<'_> {
                 }
             }
             kind::INT | kind::SINT32 | kind::UINT32 if result != 0 => {
-                self.look_for_truncation(word_at(result), frame);
+                self.look_for_truncation(word_at(result));
             }
             _ => {}
         }
     }
 
-    fn look_for_truncation(&self, value: usize, frame: Frame) {
+    fn look_for_truncation(&self, value: usize) {
         const LOW: usize = 0xffff_ffff;
         let low = value & LOW;
         let cut = self.notes.blocks().iter().find(|block| {
             block.get() > LOW && block.get() & LOW == low && self.is_live(**block)
         });
         if let Some(&block) = cut {
-            let caller = frame.caller();
-            report_truncation(self.tracker, block, low, place_without_machinery(caller));
+            self.tracker.report_truncated_pointer(block, low, EventPlace::UNKNOWN);
         }
     }
 
@@ -176,13 +176,4 @@ impl Results<'_> {
             self.tracker.mark_handed_to_python(block);
         }
     }
-}
-
-/// Reports a pointer that was cut.
-#[cold]
-fn report_truncation(_tracker: &Tracker, _block: Address, _value: usize, _place: EventPlace) {}
-
-/// The machinery of foreign calls is no caller worth naming.
-fn place_without_machinery(_caller: FrameAddress) -> EventPlace {
-    gate::place_of(FrameAddress::UNKNOWN)
 }

@@ -88,11 +88,10 @@ impl Call {
             return;
         };
         let mut notes = ForeignNotes::new(is_direct, python::top_frame());
-        {
-            let _call = ForeignCall::begin(NonNull::from(&mut notes), function, frame);
-            self.execute(real);
-        }
-        call_results::look(self.interface, self.result, self.arguments, &notes, frame);
+        let place = NonNull::from(&mut notes);
+        let _call = ForeignCall::begin(place, function, frame);
+        self.execute(real);
+        call_results::look(self.interface, self.result, self.arguments, place);
     }
 }
 

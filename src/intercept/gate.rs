@@ -39,13 +39,6 @@ pub(super) fn is_on() -> bool {
     SCOPE.load(Ordering::Relaxed) != OFF
 }
 
-/// Whether every allocation enters the ledger, so that the ledger knows of every reuse of an
-/// address.
-#[inline]
-pub(super) fn is_process_wide() -> bool {
-    SCOPE.load(Ordering::Relaxed) == PROCESS
-}
-
 /// Whether an allocation on this thread may enter the ledger now: the quick test.
 #[inline]
 pub(super) fn is_watching() -> bool {

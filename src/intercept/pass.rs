@@ -220,11 +220,11 @@ impl<'list> Pass<'list> {
         let Some(holder) = holder else {
             return Some(held);
         };
-        let own = self.images.get(holder)?.definition(name);
         // In its own object, or in the main program (whose stub stands for the function in every
         // object when it is not position independent), an address that is not the definition is a
-        // stub of the linkage table.
-        let is_stub = own.is_none() && (holder == place || holder == 0);
+        // stub of the linkage table. Calling that would have ld.so bind the slot anew.
+        let is_definition = self.images.get(holder)?.definition(name) == Some(held);
+        let is_stub = !is_definition && (holder == place || holder == 0);
         if is_stub { self.order.definition(self.images, place, name) } else { Some(held) }
     }
 

@@ -110,11 +110,9 @@ fn decide(
 /// Whether a block that starts here now is another than the one on record.
 ///
 /// Memory that went back may have been given out again by an allocation that does not enter the
-/// ledger. A withheld block has not gone back, and in process scope every allocation enters.
+/// ledger: one outside the scope, or one that libc makes for us. A withheld block has not gone back.
 pub(super) fn is_somebody_elses(found: &Found<'_>, block: usize) -> bool {
-    found.state() == Some(BlockState::Freed)
-        && !gate::is_process_wide()
-        && !chunk::is_certainly_released(block)
+    found.state() == Some(BlockState::Freed) && !chunk::is_certainly_released(block)
 }
 
 /// Whether the memory may be kept back: only when giving it back later with `free` is what the real

@@ -22,6 +22,7 @@ mod seen_cache;
 mod site_table;
 mod stack_table;
 mod text_table;
+mod top_frame;
 
 pub use self::counters::CaptureCounters;
 pub use self::event::EventPlace;

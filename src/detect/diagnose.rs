@@ -115,6 +115,16 @@ pub fn impossible_size(requested: ByteCount, family: FamilyId, at: Occurrence) -
     }
 }
 
+/// The finding for a pointer that was cut to `value` on its way to Python.
+#[must_use]
+pub fn truncated(record: &BlockRecord, value: usize, at: Occurrence) -> Finding {
+    let attempt = Attempt::Release(record.family);
+    Finding {
+        address: Address::new(value),
+        ..about_block(FindingKind::TruncatedPointer, record, attempt, at)
+    }
+}
+
 /// The finding for a write past the end of a block, first seen `offset` bytes from its start.
 #[must_use]
 pub fn overflow(record: &BlockRecord, offset: usize, at: Occurrence) -> Finding {

@@ -5,6 +5,7 @@
 use super::HlStatus;
 use super::pointers::{bytes, text};
 use super::status::{fail, respond};
+use crate::intercept;
 use crate::tracker::options::{Options, Scope};
 use crate::tracker::session::StateError;
 use crate::tracker::tracker;
@@ -42,26 +43,29 @@ pub(super) fn start(options: Options) -> HlStatus {
     let Some(tracker) = tracker() else {
         return HlStatus::OutOfMemory;
     };
-    if options.scope != Scope::Explicit {
-        let scope = options.scope.name();
-        return fail(
-            HlStatus::Unsupported,
-            format!(
-                "the scope \"{scope}\" needs interception, which this build does not have: use \"explicit\""
-            ),
-        );
-    }
     if let Some(path) = &options.suppressions
         && let Err(error) = super::reports::load_suppressions(path)
     {
         return fail(HlStatus::Io, error);
     }
     match tracker.start(options) {
-        Ok(()) => HlStatus::Ok,
+        Ok(()) => begin_interception(tracker.session().scope()),
         Err(StateError::Running | StateError::NotRunning) => fail(
             HlStatus::State,
             "a session is running already: stop it first",
         ),
+    }
+}
+
+/// Receives the calls that the scope asks for.
+fn begin_interception(scope: Scope) -> HlStatus {
+    if scope == Scope::Explicit {
+        return HlStatus::Ok;
+    }
+    intercept::set_last_words(super::lifecycle::write_exit_report);
+    match intercept::install(scope) {
+        Ok(_) => HlStatus::Ok,
+        Err(reason) => fail(HlStatus::Unsupported, reason.to_string()),
     }
 }
 
@@ -74,7 +78,12 @@ pub extern "C" fn hl_stop() -> HlStatus {
             return HlStatus::OutOfMemory;
         };
         match tracker.stop() {
-            Ok(()) => HlStatus::Ok,
+            Ok(()) => {
+                if tracker.session().scope() == Scope::Explicit {
+                    intercept::remove();
+                }
+                HlStatus::Ok
+            }
             Err(StateError::Running | StateError::NotRunning) => {
                 fail(HlStatus::State, "no session is running")
             }

@@ -1,1 +1,49 @@
-//! Placeholder.
+//! Owns how calls meant for other functions reach us: the table of functions, the entries, and the
+//! relocation slots that were rewritten.
+//!
+//! Promises: a call that we receive ends in the function it would have ended in without us, with
+//! the same arguments and result, `errno` and exceptions included; every slot is restored by
+//! [`remove`]; what cannot be intercepted is left alone and named by `doctor`.
+//!
+//! Must never: allocate from glibc, export a symbol of the functions it intercepts, write to an
+//! object that ld.so is still relocating or has unloaded, or wait for the interpreter's lock.
+
+mod allocator;
+mod book;
+mod call_results;
+mod chunk;
+mod ctypes;
+mod cxx;
+mod elf_layout;
+mod entry;
+mod errno;
+mod foreign_notes;
+mod functions;
+mod gate;
+mod hand_over;
+mod image;
+mod install;
+mod leave;
+mod loaded;
+mod lookup;
+mod mappings;
+mod opened;
+mod outer;
+mod owner;
+mod page_kinds;
+mod pass;
+mod patching;
+mod python;
+mod raw;
+mod real;
+mod release;
+mod resize;
+mod scope;
+mod slot;
+mod stack;
+mod targets;
+mod threads;
+mod unknown;
+
+pub use install::{InstallError, install, remove};
+pub use leave::set_last_words;

@@ -2,7 +2,7 @@
 //!
 //! On x86-64 Linux the block is an initial-exec TLS symbol written by hand: 1.1 ns on stable Rust,
 //! against 2.4 ns for `thread_local!`, which in a shared object calls `__tls_get_addr`. It takes
-//! 64 bytes of the static TLS surplus that glibc keeps for objects loaded later. Elsewhere
+//! 128 bytes of the static TLS surplus that glibc keeps for objects loaded later. Elsewhere
 //! `thread_local!` gives the same face. Every word starts as zero in a new thread.
 
 #[cfg(not(all(target_arch = "x86_64", target_os = "linux", not(any(loom, miri)))))]
@@ -30,9 +30,21 @@ pub enum Word {
     CaptureCache = 6,
     /// The origin that Python code supplied for the next event (`capture::python`).
     SuppliedOrigin = 7,
+    /// Where the notes on the foreign call in progress lie (`intercept`).
+    ForeignNotes = 8,
+    /// The end of this thread's stack, once somebody asked for it (`intercept`).
+    StackTop = 9,
+    /// Where the return address of a function that hands its memory over lies (`intercept`).
+    HandOverFrame = 10,
+    /// That return address (`intercept`).
+    HandOverReturn = 11,
+    /// The beginning of this thread's stack, once somebody asked for it (`intercept`).
+    StackBottom = 12,
+    /// What the stack held at `ForeignStackPointer` when the foreign call began (`intercept`).
+    ForeignReturn = 13,
 }
 
-const WORD_COUNT: usize = 8;
+const WORD_COUNT: usize = 16;
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux", not(any(loom, miri))))]
 mod static_tls {
@@ -52,15 +64,15 @@ mod static_tls {
         ".globl heapledger_thread_words",
         ".hidden heapledger_thread_words",
         ".type heapledger_thread_words,@object",
-        ".size heapledger_thread_words,64",
+        ".size heapledger_thread_words,128",
         ".balign 64",
         "heapledger_thread_words:",
-        ".zero 64",
+        ".zero 128",
         ".text",
     );
 
     const _: () = assert!(
-        WORD_COUNT * size_of::<usize>() == 64,
+        WORD_COUNT * size_of::<usize>() == 128,
         "the assembly above reserves it"
     );
 

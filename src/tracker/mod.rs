@@ -30,6 +30,7 @@ pub mod release;
 pub mod resize;
 pub mod session;
 pub mod snapshot;
+mod truncation;
 pub mod verify;
 
 use crate::capture::{Capture, EventPlace};

@@ -3,7 +3,8 @@
 use super::Tracker;
 use super::options::Options;
 use crate::detect::{Finding, FindingKind, leak};
-use crate::ledger::{Epoch, LedgerCounters, Sums};
+use crate::ledger::book::is_programs_own;
+use crate::ledger::{BlockRecord, Epoch, LedgerCounters, Sums};
 use crate::memory::reentry::OurOwnWork;
 use std::time::{Duration, SystemTime};
 
@@ -81,20 +82,23 @@ impl Tracker {
     #[must_use]
     pub fn leaks(&self, since: Epoch) -> Vec<Finding> {
         let _ours = OurOwnWork::begin();
-        leak::leaks(
-            self.ledger.live_blocks(),
-            since.max(self.session.baseline()),
-        )
+        leak::leaks(self.programs_own(), since.max(self.session.baseline()))
     }
 
     /// How many blocks were allocated after `since` and are still live.
     #[must_use]
     pub fn leak_count(&self, since: Epoch) -> u64 {
         let since = since.max(self.session.baseline());
-        self.ledger
-            .live_blocks()
+        self.programs_own()
             .filter(|block| block.epoch > since)
             .count() as u64
+    }
+
+    /// Live blocks that neither the interpreter nor the C runtime keeps for itself.
+    fn programs_own(&self) -> impl Iterator<Item = BlockRecord> + '_ {
+        self.ledger
+            .live_blocks()
+            .filter(|block| is_programs_own(block.flags))
     }
 
     /// The numbers of this moment.

@@ -26,7 +26,7 @@ use self::chain::Frames;
 pub use self::status::{PythonStatus, PythonVersion};
 
 use self::connect::{Interpreter, Refusal};
-use self::frames::PythonFrame;
+use self::frames::{FramePlace, PythonFrame};
 use self::string::TextBuffer;
 use self::thread_cache::ThreadCaches;
 use super::hash::Hash;
@@ -184,6 +184,13 @@ impl fmt::Debug for Python {
 }
 
 impl<'python> Stack<'python> {
+    /// The innermost frame's address; zero without one.
+    #[inline]
+    pub(super) fn top(self) -> usize {
+        let top = self.interpreter.reader.top().map_or(0, FramePlace::get);
+        usize::try_from(top).unwrap_or(0)
+    }
+
     /// A number that stands for this stack for as long as `generation` lasts.
     #[inline]
     pub(super) fn key(self, generation: u64) -> u64 {

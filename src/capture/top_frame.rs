@@ -1,0 +1,17 @@
+//! Which Python frame is on top: whether Python code runs inside a foreign call.
+
+use super::Capture;
+use super::python::View;
+
+impl Capture {
+    /// The innermost Python frame of the calling thread, as an address that is only compared; zero
+    /// when the thread runs no Python code or its frames cannot be read.
+    #[inline]
+    #[must_use]
+    pub fn top_python_frame(&self) -> usize {
+        match self.python.view() {
+            View::Off => 0,
+            View::Fresh(stack) | View::Remembering(stack) => stack.top(),
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! The malloc family: allocating and measuring.
+//!
+//! Each function passes straight on unless this thread may be watched now ([`gate::is_watching`]).
+//! The real function is called first; what it gave is recorded before the program has it.
+
+use super::entry::Frame;
+use super::errno::KeptErrno;
+use super::functions::Function;
+use super::gate::{self, Admission};
+use super::outer::Outer;
+use super::real::Real;
+use super::targets::Variant;
+use crate::memory::reentry::{OurOwnWork, is_our_own_work};
+use crate::memory::{Address, ByteCount};
+use crate::tracker;
+use crate::tracker::allocate::{Allocated, Room};
+
+/// `void *malloc(size_t size)`
+pub(super) extern "C-unwind" fn malloc(size: usize, frame: Frame, variant: Variant) -> usize {
+    let real = Real::of(Function::Malloc, variant);
+    if !gate::is_watching() {
+        return real.call1(size);
+    }
+    allocate(real, frame, Some(size), |room| real.call1(room.unwrap_or(size)))
+}
+
+/// `void *calloc(size_t count, size_t size)`
+pub(super) extern "C-unwind" fn calloc(
+    count: usize,
+    size: usize,
+    frame: Frame,
+    variant: Variant,
+) -> usize {
+    let real = Real::of(Function::Calloc, variant);
+    if !gate::is_watching() {
+        return real.call2(count, size);
+    }
+    allocate(real, frame, count.checked_mul(size), |room| match room {
+        Some(room) => real.call2(1, room),
+        None => real.call2(count, size),
+    })
+}
+
+/// `int posix_memalign(void **block, size_t alignment, size_t size)`
+pub(super) extern "C-unwind" fn posix_memalign(
+    place: *mut usize,
+    alignment: usize,
+    size: usize,
+    frame: Frame,
+    variant: Variant,
+) -> usize {
+    let real = Real::of(Function::PosixMemalign, variant);
+    let mut status = 0;
+    let mut call = |room: Option<usize>| {
+        status = real.call3(place.expose_provenance(), alignment, room.unwrap_or(size));
+        if status & 0xffff_ffff == 0 { super::raw::read_word(place) } else { 0 }
+    };
+    if gate::is_watching() {
+        allocate(real, frame, Some(size), call);
+    } else {
+        call(None);
+    }
+    status
+}
+
+/// `void *aligned_alloc(size_t alignment, size_t size)`
+pub(super) extern "C-unwind" fn aligned_alloc(
+    alignment: usize,
+    size: usize,
+    frame: Frame,
+    variant: Variant,
+) -> usize {
+    aligned(Real::of(Function::AlignedAlloc, variant), alignment, size, frame)
+}
+
+/// `void *memalign(size_t alignment, size_t size)`
+pub(super) extern "C-unwind" fn memalign(
+    alignment: usize,
+    size: usize,
+    frame: Frame,
+    variant: Variant,
+) -> usize {
+    aligned(Real::of(Function::Memalign, variant), alignment, size, frame)
+}
+
+fn aligned(real: Real, alignment: usize, size: usize, frame: Frame) -> usize {
+    if !gate::is_watching() {
+        return real.call2(alignment, size);
+    }
+    allocate(real, frame, Some(size), |room| real.call2(alignment, room.unwrap_or(size)))
+}
+
+/// `void *valloc(size_t size)`
+pub(super) extern "C-unwind" fn valloc(size: usize, frame: Frame, variant: Variant) -> usize {
+    let real = Real::of(Function::Valloc, variant);
+    if !gate::is_watching() {
+        return real.call1(size);
+    }
+    allocate(real, frame, Some(size), |room| real.call1(room.unwrap_or(size)))
+}
+
+/// `void *pvalloc(size_t size)`: the program may use whole pages.
+pub(super) extern "C-unwind" fn pvalloc(size: usize, frame: Frame, variant: Variant) -> usize {
+    let real = Real::of(Function::Pvalloc, variant);
+    if !gate::is_watching() {
+        return real.call1(size);
+    }
+    let whole = size.checked_next_multiple_of(super::page_kinds::PAGE);
+    allocate(real, frame, whole, |room| real.call1(room.unwrap_or(size)))
+}
+
+/// `size_t malloc_usable_size(void *block)`: what the program asked for, so that nobody writes into
+/// a redzone with good reason.
+pub(super) extern "C-unwind" fn malloc_usable_size(
+    block: usize,
+    _frame: Frame,
+    variant: Variant,
+) -> usize {
+    let real = Real::of(Function::UsableSize, variant);
+    if is_our_own_work() {
+        return real.call1(block);
+    }
+    let known = tracker::existing().and_then(|tracker| tracker.requested_size(Address::new(block)));
+    known.map_or_else(|| real.call1(block), ByteCount::get)
+}
+
+/// Allocates with `call`, and records what it gave when the allocation is admitted.
+///
+/// `size` is what the program wants, `None` when that overflows. `call` gets the number of bytes to
+/// ask for, or `None` to pass the program's request on as it is.
+pub(super) fn allocate(
+    real: Real,
+    frame: Frame,
+    size: Option<usize>,
+    mut call: impl FnMut(Option<usize>) -> usize,
+) -> usize {
+    let Some(admission) = gate::admit(frame, real.function().family()) else {
+        return call(None);
+    };
+    let Some((size, room)) = room(real, size, admission) else {
+        return call(None);
+    };
+    let asked = (room.flags != 0).then_some(room.byte_count);
+    let block = if real.is_standard() {
+        call(asked)
+    } else {
+        // A function of the program's own may call `malloc`: that is part of this block.
+        let _outer = Outer::begin(frame);
+        call(asked)
+    };
+    if block != 0 {
+        record(block, (size, room.flags), real, frame, admission);
+    }
+    block
+}
+
+/// How much to ask for; `None`, after a report, when no block can be so large.
+pub(super) fn room(
+    real: Real,
+    size: Option<usize>,
+    admission: Admission,
+) -> Option<(usize, Room)> {
+    let room = size.and_then(|size| Some((size, admission.tracker.room_for(size)?)));
+    let Some((size, room)) = room else {
+        let _errno = KeptErrno::keep();
+        let _ours = OurOwnWork::begin();
+        let family = real.function().family();
+        let size = size.unwrap_or(usize::MAX);
+        admission.tracker.note_impossible_size(size, family, admission.place);
+        return None;
+    };
+    // A function of the program's own is asked for exactly what the program wants: its sized
+    // release may rely on it.
+    let plain = Room { byte_count: size, flags: 0 };
+    Some((size, if real.is_standard() { room } else { plain }))
+}
+
+/// Records a block.
+pub(super) fn record(
+    block: usize,
+    (size, room_flags): (usize, u32),
+    real: Real,
+    frame: Frame,
+    admission: Admission,
+) {
+    let _errno = KeptErrno::keep();
+    let Some(_ours) = OurOwnWork::begin() else {
+        return;
+    };
+    let address = Address::new(block);
+    super::foreign_notes::with_notes(frame, |notes| notes.note_block(address));
+    let block = Allocated {
+        address,
+        size: ByteCount::new(size),
+        family: real.function().family(),
+        flags: admission.flags | room_flags,
+    };
+    admission.tracker.note_allocation(block, admission.place);
+}

@@ -1,0 +1,123 @@
+//! What was written where: every object met, every slot rewritten and what it held before.
+
+use super::functions::Function;
+use super::image::{Identity, Image, Range};
+use super::loaded::ListAge;
+use super::owner::Owner;
+use super::targets::Variant;
+
+/// A slot that holds one of our entries.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PatchedSlot {
+    /// Where the slot is.
+    pub(super) address: usize,
+    /// What it held.
+    pub(super) original: usize,
+    /// Whose entry it holds now.
+    pub(super) function: Function,
+    /// Which of its entries.
+    pub(super) variant: Variant,
+}
+
+/// What a pass did with an object.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Progress {
+    /// Its slots were looked at.
+    Done,
+    /// ld.so was still relocating it at this time (milliseconds of a steady clock).
+    BeingRelocated(u64),
+}
+
+/// A loaded object we have met.
+#[derive(Debug)]
+pub(super) struct KnownImage {
+    /// Which loading of which object.
+    pub(super) identity: Identity,
+    /// Its file, for `doctor`.
+    pub(super) name: String,
+    /// Whose it is.
+    pub(super) owner: Owner,
+    /// Its segments.
+    pub(super) ranges: Vec<Range>,
+    /// How far we are.
+    pub(super) progress: Progress,
+    /// What was rewritten.
+    pub(super) slots: Vec<PatchedSlot>,
+}
+
+impl KnownImage {
+    /// An object met for the first time.
+    pub(super) fn new(image: &Image<'_>, owner: Owner, progress: Progress) -> Self {
+        Self {
+            identity: image.identity(),
+            name: String::from_utf8_lossy(image.name()).into_owned(),
+            owner,
+            ranges: image.loaded().map(|(range, _)| range).collect(),
+            progress,
+            slots: Vec::new(),
+        }
+    }
+
+    /// Notes a slot; one that was noted before (and bound again by ld.so meanwhile) keeps one note.
+    pub(super) fn note(&mut self, slot: PatchedSlot) {
+        match self.slots.iter_mut().find(|known| known.address == slot.address) {
+            Some(known) => *known = slot,
+            None => self.slots.push(slot),
+        }
+    }
+}
+
+/// Slots that could not be written, by reason.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) struct LeftAlone {
+    /// The pages could not be made writable.
+    pub(super) protected_count: u64,
+    /// More real functions of one name than variants.
+    pub(super) variant_count: u64,
+    /// What the slot holds could not be understood.
+    pub(super) unresolved_count: u64,
+}
+
+/// Everything that was done to the process.
+#[derive(Debug, Default)]
+pub(super) struct Book {
+    /// The objects met, in no order.
+    pub(super) images: Vec<KnownImage>,
+    /// The list's age at the last pass.
+    pub(super) age: ListAge,
+    /// What could not be done.
+    pub(super) left_alone: LeftAlone,
+    /// Whether slots are to be rewritten (between install and remove).
+    pub(super) active: bool,
+}
+
+impl Book {
+    /// An empty book.
+    pub(super) const fn new() -> Self {
+        Self {
+            images: Vec::new(),
+            age: ListAge { added_count: 0, removed_count: 0 },
+            left_alone: LeftAlone { protected_count: 0, variant_count: 0, unresolved_count: 0 },
+            active: false,
+        }
+    }
+
+    /// What is known of an object.
+    pub(super) fn known(&mut self, image: &Image<'_>) -> Option<&mut KnownImage> {
+        let identity = image.identity();
+        self.images.iter_mut().find(|known| known.identity == identity)
+    }
+
+    /// Takes out the objects that are no longer loaded.
+    pub(super) fn take_unloaded(&mut self, images: &[Image<'_>]) -> Vec<KnownImage> {
+        let present: Vec<Identity> = images.iter().map(Image::identity).collect();
+        let gone = |known: &mut KnownImage| !present.contains(&known.identity);
+        self.images.extract_if(.., gone).collect()
+    }
+
+    /// How many slots of a function are rewritten now.
+    pub(super) fn slot_count(&self, function: Function) -> usize {
+        let slots = self.images.iter().flat_map(|image| &image.slots);
+        slots.filter(|slot| slot.function == function).count()
+    }
+}

@@ -1,0 +1,229 @@
+//! What glibc wrote in front of a block: enough to tell an ordinary pointer from one that `free`
+//! would choke on, and a block in use from one that glibc has back.
+//!
+//! The word before a block holds its chunk's size and three flags. The pure functions below judge
+//! copies of such words; what reads them is at the end.
+
+#![expect(unsafe_code, reason = "reads glibc's words around a block")]
+
+use crate::memory::Address;
+use crate::memory::peek::peek;
+use crate::memory::sync::{AtomicUsize, Ordering};
+
+/// The previous chunk is in use.
+const PREVIOUS_IN_USE: usize = 1;
+/// The chunk is a mapping of its own.
+const IS_MAPPED: usize = 2;
+/// The chunk lies in an arena other than the main one.
+const NOT_MAIN_ARENA: usize = 4;
+const FLAGS: usize = 7;
+
+/// Bytes of the smallest chunk, and what every size is a multiple of.
+const CHUNK_BYTE_MIN: usize = 32;
+const GRAIN: usize = 16;
+/// Bytes of an arena's part that lies together.
+const ARENA_BYTES: usize = 64 << 20;
+/// How much of the main arena is noted at a time.
+const MAIN_ARENA_LOOK_BYTES: usize = 64 << 20;
+/// Bytes between a chunk's start and the block.
+const HEADER_BYTES: usize = 16;
+const PAGE: usize = super::page_kinds::PAGE;
+
+/// The words in front of a block.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Header {
+    /// The size of the previous chunk, when that is free; for a mapping the bytes before the chunk.
+    pub(super) previous: usize,
+    /// The size of this chunk, with its flags.
+    pub(super) size: usize,
+}
+
+impl Header {
+    /// The chunk's size without its flags.
+    pub(super) fn byte_count(self) -> usize {
+        self.size & !FLAGS
+    }
+
+    fn is_mapped(self) -> bool {
+        self.size & IS_MAPPED != 0
+    }
+
+    /// Whether glibc could have written this in front of `block`. `main_end` is where the main
+    /// arena ends.
+    pub(super) fn is_plausible(self, block: usize, main_end: usize) -> bool {
+        let bytes = self.byte_count();
+        let chunk = block.wrapping_sub(HEADER_BYTES);
+        if self.size & (GRAIN - 1) & !FLAGS != 0 || bytes < CHUNK_BYTE_MIN {
+            return false;
+        }
+        if self.is_mapped() {
+            let start = chunk.wrapping_sub(self.previous);
+            let whole = self.previous.wrapping_add(bytes);
+            return start.is_multiple_of(PAGE) && whole.is_multiple_of(PAGE);
+        }
+        if self.size & NOT_MAIN_ARENA != 0 {
+            return bytes <= ARENA_BYTES;
+        }
+        // The last chunk of the arena is what is left of it, never a block.
+        bytes < main_end.saturating_sub(chunk)
+    }
+}
+
+/// Where the main arena ends: glibc keeps it in a variable, so asking costs no system call.
+#[inline]
+fn main_arena_end() -> usize {
+    // SAFETY: an increment of zero changes nothing.
+    unsafe { libc::sbrk(0) }.addr()
+}
+
+/// The end of the main arena, when `block` lies in it: everything from the block to there is the
+/// arena's.
+pub(super) fn main_arena_rest(block: usize) -> Option<usize> {
+    let end = main_arena_end();
+    // The arena grows upwards from the end of the program; mappings lie far above it.
+    (block < end && end - block <= MAIN_ARENA_LOOK_BYTES).then_some(end)
+}
+
+/// The words in front of `block`.
+///
+/// # Safety
+/// * `block` is a multiple of 16, and the 16 bytes before it are mapped.
+#[inline]
+pub(super) unsafe fn header(block: usize) -> Header {
+    let words = std::ptr::with_exposed_provenance::<[usize; 2]>(block - HEADER_BYTES);
+    // SAFETY: the caller's duties; volatile, because glibc may write them on another thread.
+    let [previous, size] = unsafe { words.read_volatile() };
+    Header { previous, size }
+}
+
+/// Whether the words around `block` are those of a chunk in use: what `free` expects.
+///
+/// # Safety
+/// * As for [`header`].
+#[inline]
+pub(super) unsafe fn looks_ordinary(block: usize) -> bool {
+    // SAFETY: the caller's duties.
+    let header = unsafe { header(block) };
+    if !header.is_plausible(block, main_arena_end()) {
+        return false;
+    }
+    if header.is_mapped() {
+        return true;
+    }
+    // In use means that the next chunk says so. Where that lies on another page it is not looked
+    // at: nothing is known of that page.
+    let next = block - HEADER_BYTES + header.byte_count();
+    if next / PAGE != block / PAGE || next % PAGE > PAGE - HEADER_BYTES {
+        return true;
+    }
+    // SAFETY: on the page of `block`, which the caller knows to be mapped.
+    unsafe { self::header(next + HEADER_BYTES) }.size & PREVIOUS_IN_USE != 0
+}
+
+/// What glibc writes into a block that waits in a thread's cache, from 2.34 on one random number for
+/// the process; zero while it is not known.
+static CACHE_KEY: AtomicUsize = AtomicUsize::new(0);
+
+/// Finds out what glibc writes into released blocks. Called once, before slots are rewritten.
+pub(super) fn learn_cache_key() {
+    let (first, second) = (released_key(24), released_key(200));
+    let known = first != 0 && first == second;
+    CACHE_KEY.store(if known { first } else { 0 }, Ordering::Relaxed);
+}
+
+/// The second word of a block of `byte_count` bytes right after its release.
+fn released_key(byte_count: usize) -> usize {
+    // SAFETY: malloc takes any size.
+    let block = unsafe { libc::malloc(byte_count) };
+    let place = Address::of(block.cast::<u8>()).offset_by(size_of::<usize>());
+    // SAFETY: the block came from malloc a moment ago; null is allowed.
+    unsafe { libc::free(block) };
+    let mut key = [0; size_of::<usize>()];
+    // Through the kernel: the memory is no longer ours to read.
+    if peek(place, &mut key) { usize::from_ne_bytes(key) } else { 0 }
+}
+
+/// Whether glibc certainly has the block at `block` back: a chunk in a thread's cache, one that the
+/// next chunk calls free, or no chunk at all any more. Reads through the kernel.
+pub(super) fn is_certainly_released(block: usize) -> bool {
+    let mut words = [0_u8; 32];
+    let start = Address::new(block.wrapping_sub(HEADER_BYTES));
+    if block % GRAIN != 0 || !peek(start, &mut words) {
+        return block % GRAIN != 0 || peek_works();
+    }
+    let word = |index: usize| {
+        words
+            .get(index * 8..index * 8 + 8)
+            .and_then(|bytes| bytes.try_into().ok())
+            .map_or(0, usize::from_ne_bytes)
+    };
+    let header = Header { previous: word(0), size: word(1) };
+    if !header.is_plausible(block, main_arena_end()) {
+        return true;
+    }
+    let key = CACHE_KEY.load(Ordering::Relaxed);
+    if key != 0 && word(3) == key {
+        return true;
+    }
+    !header.is_mapped() && !next_says_in_use(block, header)
+}
+
+fn next_says_in_use(block: usize, header: Header) -> bool {
+    let next = Address::new(block - HEADER_BYTES + header.byte_count() + size_of::<usize>());
+    let mut size = [0; size_of::<usize>()];
+    peek(next, &mut size) && usize::from_ne_bytes(size) & PREVIOUS_IN_USE != 0
+}
+
+/// Whether the kernel lets us ask at all.
+pub(super) fn peek_works() -> bool {
+    let here = [1_u8; 8];
+    let mut copy = [0_u8; 8];
+    peek(Address::of(here.as_ptr()), &mut copy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BLOCK: usize = 0x55_0000_1010;
+    const MAIN_END: usize = 0x55_0002_0000;
+
+    fn is_plausible(previous: usize, size: usize) -> bool {
+        Header { previous, size }.is_plausible(BLOCK, MAIN_END)
+    }
+
+    #[test]
+    fn sizes_that_glibc_writes_are_plausible() {
+        assert!(is_plausible(0, 32 | PREVIOUS_IN_USE));
+        assert!(is_plausible(64, 4_096), "the previous chunk is free");
+        assert!(is_plausible(0, 4_096 | NOT_MAIN_ARENA));
+        assert!(is_plausible(0x1000 - 0x1000, 0x1000 | IS_MAPPED));
+    }
+
+    #[test]
+    fn what_programs_keep_in_memory_is_not() {
+        assert!(!is_plausible(0, 0), "zeroes");
+        assert!(!is_plausible(0, 16 | PREVIOUS_IN_USE), "too small");
+        assert!(!is_plausible(0, 0x41 | 8), "not a multiple");
+        assert!(!is_plausible(0, 0x7f12_3456_7890 & !IS_MAPPED), "a pointer");
+        assert!(!is_plausible(0, usize::try_from(1.5_f64.to_bits()).expect("64 bits")), "a float");
+        assert!(!is_plausible(8, 0x1000 | IS_MAPPED), "a mapping is whole pages");
+        assert!(!is_plausible(0, 0x1_f000), "beyond the end of the arena");
+    }
+
+    #[test]
+    fn blocks_in_use_look_ordinary_and_released_ones_do_not() {
+        learn_cache_key();
+        for byte_count in [1, 24, 100, 2_000, 200_000] {
+            // SAFETY: malloc takes any size.
+            let block = unsafe { libc::malloc(byte_count) };
+            // SAFETY: a block in use has its header in front.
+            assert!(unsafe { looks_ordinary(block.addr()) }, "{byte_count}");
+            assert!(!is_certainly_released(block.addr()), "{byte_count}");
+            let address = block.expose_provenance();
+            // SAFETY: malloc gave it above.
+            unsafe { libc::free(block) };
+            assert!(is_certainly_released(address), "{byte_count}");
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! What is noted during a foreign call, on the stack of whoever makes it: which blocks were recorded
+//! meanwhile.
+//!
+//! A call can be left without our seeing it (`longjmp`), and a greenlet may swap the stack under
+//! it. So a call counts only while the stack still holds, where the call began, the return address
+//! it began with.
+
+#![expect(unsafe_code, reason = "follows thread-local pointers to the stack")]
+
+use std::ptr::NonNull;
+
+use super::entry::Frame;
+use super::stack;
+use crate::capture::foreign::{self, ForeignFunctionId, OuterCall};
+use crate::memory::Address;
+use crate::memory::thread_local::{Word, get, set};
+
+/// Blocks of one call that are remembered, the newest.
+pub(super) const NOTED_BLOCK_COUNT_MAX: usize = 16;
+
+/// The stack pointer of a call that lasts as long as its thread.
+const WHOLE_THREAD: usize = usize::MAX;
+
+/// Notes on one foreign call.
+#[derive(Debug)]
+pub(super) struct ForeignNotes {
+    /// Whether the function called is one of those we intercept: then the machinery of foreign
+    /// calls is its caller.
+    is_direct: bool,
+    /// The Python frame that made the call; zero when not known or when none did.
+    python_frame: usize,
+    block_count: usize,
+    blocks: [Address; NOTED_BLOCK_COUNT_MAX],
+}
+
+impl ForeignNotes {
+    /// Notes on a call that is about to be made.
+    pub(super) fn new(is_direct: bool, python_frame: usize) -> Self {
+        Self {
+            is_direct,
+            python_frame,
+            block_count: 0,
+            blocks: [Address::NULL; NOTED_BLOCK_COUNT_MAX],
+        }
+    }
+
+    /// Whether the function called is one of those we intercept.
+    pub(super) fn is_direct(&self) -> bool {
+        self.is_direct
+    }
+
+    /// The Python frame that made the call; zero when not known or when none did.
+    pub(super) fn python_frame(&self) -> usize {
+        self.python_frame
+    }
+
+    /// How many blocks were recorded during the call.
+    pub(super) fn block_count(&self) -> usize {
+        self.block_count
+    }
+
+    /// The newest blocks recorded during the call.
+    pub(super) fn blocks(&self) -> &[Address] {
+        self.blocks.get(..self.block_count).unwrap_or(&self.blocks)
+    }
+
+    /// Notes a block.
+    pub(super) fn note_block(&mut self, block: Address) {
+        self.blocks[self.block_count % NOTED_BLOCK_COUNT_MAX] = block;
+        self.block_count = self.block_count.saturating_add(1);
+    }
+}
+
+/// A foreign call in progress: ends with its scope, also when an exception or the end of the thread
+/// unwinds through it.
+#[derive(Debug)]
+pub(super) struct ForeignCall {
+    outer_notes: usize,
+    outer_return: usize,
+    outer: Option<OuterCall>,
+}
+
+impl ForeignCall {
+    /// Begins a call of `function` made from `frame`; the notes outlive it.
+    pub(super) fn begin(
+        notes: NonNull<ForeignNotes>,
+        function: ForeignFunctionId,
+        frame: Frame,
+    ) -> Self {
+        Self::enter(notes, function, frame.stack_pointer(), frame.caller().return_address())
+    }
+
+    /// Makes the rest of this thread part of a call of `function`.
+    pub(super) fn begin_thread(notes: NonNull<ForeignNotes>, function: ForeignFunctionId) -> Self {
+        Self::enter(notes, function, WHOLE_THREAD, 0)
+    }
+
+    fn enter(
+        notes: NonNull<ForeignNotes>,
+        function: ForeignFunctionId,
+        stack_pointer: usize,
+        return_address: usize,
+    ) -> Self {
+        let (outer_notes, outer_return) = (get(Word::ForeignNotes), get(Word::ForeignReturn));
+        let outer = Some(foreign::enter(function, Address::new(stack_pointer)));
+        set(Word::ForeignReturn, return_address);
+        set(Word::ForeignNotes, notes.as_ptr().expose_provenance());
+        Self { outer_notes, outer_return, outer }
+    }
+}
+
+impl Drop for ForeignCall {
+    fn drop(&mut self) {
+        set(Word::ForeignNotes, self.outer_notes);
+        set(Word::ForeignReturn, self.outer_return);
+        if let Some(outer) = self.outer.take() {
+            foreign::leave(outer);
+        }
+    }
+}
+
+/// Lets `look` see the notes on the foreign call that this thread is executing, if it is.
+#[inline]
+pub(super) fn with_notes<T>(frame: Frame, look: impl FnOnce(&mut ForeignNotes) -> T) -> Option<T> {
+    let place = get(Word::ForeignNotes);
+    if place == 0 {
+        return None;
+    }
+    if !is_going_on(frame) {
+        forget();
+        return None;
+    }
+    let notes = std::ptr::with_exposed_provenance_mut::<ForeignNotes>(place);
+    // SAFETY: the call is going on, so the frame that began it still holds the notes, and this
+    // thread is the only one to look at them; `look` does not come back here.
+    Some(look(unsafe { &mut *notes }))
+}
+
+/// Whether the place where the call began still holds the return address of that call.
+#[inline]
+fn is_going_on(frame: Frame) -> bool {
+    let began = get(Word::ForeignStackPointer);
+    if began == WHOLE_THREAD {
+        return true;
+    }
+    if began <= frame.stack_pointer() || !stack::is_still_mapped(began, frame.stack_pointer()) {
+        return false;
+    }
+    let place = std::ptr::with_exposed_provenance::<usize>(began);
+    // SAFETY: a frame of this thread began at this place, and it is still mapped, whatever it holds
+    // now.
+    unsafe { place.read_volatile() == get(Word::ForeignReturn) }
+}
+
+#[cold]
+fn forget() {
+    set(Word::ForeignNotes, 0);
+    set(Word::ForeignFunction, 0);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notes_are_seen_only_while_the_call_goes_on() {
+        let mut stack = [0_usize; 4];
+        stack[2] = 0x1234;
+        let mut notes = ForeignNotes::new(false, 7);
+        {
+            let place = NonNull::from(&mut notes);
+            let began = Frame::of_place(&stack[2]);
+            let call = ForeignCall::begin(place, ForeignFunctionId::NONE, began);
+            let inside = Frame::of_place(&stack[0]);
+            let seen = with_notes(inside, |notes| {
+                notes.note_block(Address::new(64));
+                notes.python_frame()
+            });
+            assert_eq!(seen, Some(7));
+            let shorter = Frame::of_place(&stack[3]);
+            assert!(with_notes(shorter, |_| ()).is_none(), "the call was left");
+            assert!(with_notes(inside, |_| ()).is_none(), "and is forgotten");
+            drop(call);
+        }
+        assert_eq!(notes.blocks(), [Address::new(64)]);
+    }
+
+    #[test]
+    fn a_reused_stack_ends_a_call() {
+        let mut stack = [0_usize; 4];
+        stack[2] = 0x1234;
+        let mut notes = ForeignNotes::new(false, 0);
+        let began = Frame::of_place(&stack[2]);
+        let call = ForeignCall::begin(NonNull::from(&mut notes), ForeignFunctionId::NONE, began);
+        stack[2] = 0x5678;
+        let inside = Frame::of_place(&stack[0]);
+        assert!(with_notes(inside, |_| ()).is_none());
+        drop(call);
+    }
+
+    #[test]
+    fn only_the_newest_blocks_are_kept() {
+        let mut notes = ForeignNotes::new(false, 0);
+        for number in 0..=NOTED_BLOCK_COUNT_MAX {
+            notes.note_block(Address::new(number * 32));
+        }
+        assert_eq!(notes.block_count(), NOTED_BLOCK_COUNT_MAX + 1);
+        assert_eq!(notes.blocks().len(), NOTED_BLOCK_COUNT_MAX);
+        assert!(notes.blocks().contains(&Address::new(NOTED_BLOCK_COUNT_MAX * 32)));
+        assert!(!notes.blocks().contains(&Address::NULL), "the oldest made room");
+    }
+}

@@ -1,0 +1,218 @@
+//! The one table of intercepted functions. Declaration, patching, `doctor` and the tests derive
+//! from it: a function that is missing here is missing everywhere.
+//!
+//! A row is: our name, the symbol, the family its blocks belong to or that it releases, its role,
+//! the shape of its entry (`entry.rs`: how many arguments, or a shape of its own), and the function
+//! that receives the call.
+
+use std::sync::OnceLock;
+
+use crate::ledger::FamilyId;
+
+/// What an intercepted function does.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) enum Role {
+    /// Gives out a block.
+    Allocate,
+    /// Moves or resizes a block.
+    Resize,
+    /// Takes a block back.
+    Release,
+    /// Says how large a block is.
+    Measure,
+    /// Gives out memory that the C library allocated on the caller's behalf, such as `strdup`.
+    HandOver,
+    /// Looks a symbol up.
+    Lookup,
+    /// Calls a foreign function for Python.
+    ForeignCall,
+    /// Starts a thread.
+    StartThread,
+    /// Ends the process without running destructors.
+    Leave,
+}
+
+/// Passes the rows to another macro.
+macro_rules! for_each_function {
+    ($then:ident) => {
+        $then! {
+            Malloc, "malloc", MALLOC, Allocate, one, crate::intercept::allocator::malloc;
+            Calloc, "calloc", MALLOC, Allocate, two, crate::intercept::allocator::calloc;
+            Realloc, "realloc", MALLOC, Resize, two, crate::intercept::resize::realloc;
+            ReallocArray, "reallocarray", MALLOC, Resize, three,
+                crate::intercept::resize::reallocarray;
+            PosixMemalign, "posix_memalign", MALLOC, Allocate, three,
+                crate::intercept::allocator::posix_memalign;
+            AlignedAlloc, "aligned_alloc", MALLOC, Allocate, two,
+                crate::intercept::allocator::aligned_alloc;
+            Memalign, "memalign", MALLOC, Allocate, two, crate::intercept::allocator::memalign;
+            Valloc, "valloc", MALLOC, Allocate, one, crate::intercept::allocator::valloc;
+            Pvalloc, "pvalloc", MALLOC, Allocate, one, crate::intercept::allocator::pvalloc;
+            Free, "free", MALLOC, Release, one, crate::intercept::release::free;
+            FreeSized, "free_sized", MALLOC, Release, two, crate::intercept::release::free_sized;
+            FreeAlignedSized, "free_aligned_sized", MALLOC, Release, three,
+                crate::intercept::release::free_aligned_sized;
+            UsableSize, "malloc_usable_size", MALLOC, Measure, one,
+                crate::intercept::allocator::malloc_usable_size;
+
+            New, "_Znwm", NEW, Allocate, one, crate::intercept::cxx::new;
+            NewNothrow, "_ZnwmRKSt9nothrow_t", NEW, Allocate, two,
+                crate::intercept::cxx::new_nothrow;
+            NewAligned, "_ZnwmSt11align_val_t", NEW, Allocate, two,
+                crate::intercept::cxx::new_aligned;
+            NewAlignedNothrow, "_ZnwmSt11align_val_tRKSt9nothrow_t", NEW, Allocate, three,
+                crate::intercept::cxx::new_aligned_nothrow;
+            NewArray, "_Znam", NEW_ARRAY, Allocate, one, crate::intercept::cxx::new_array;
+            NewArrayNothrow, "_ZnamRKSt9nothrow_t", NEW_ARRAY, Allocate, two,
+                crate::intercept::cxx::new_array_nothrow;
+            NewArrayAligned, "_ZnamSt11align_val_t", NEW_ARRAY, Allocate, two,
+                crate::intercept::cxx::new_array_aligned;
+            NewArrayAlignedNothrow, "_ZnamSt11align_val_tRKSt9nothrow_t", NEW_ARRAY, Allocate,
+                three, crate::intercept::cxx::new_array_aligned_nothrow;
+
+            Delete, "_ZdlPv", NEW, Release, one, crate::intercept::cxx::delete;
+            DeleteSized, "_ZdlPvm", NEW, Release, two, crate::intercept::cxx::delete_sized;
+            DeleteNothrow, "_ZdlPvRKSt9nothrow_t", NEW, Release, two,
+                crate::intercept::cxx::delete_nothrow;
+            DeleteAligned, "_ZdlPvSt11align_val_t", NEW, Release, two,
+                crate::intercept::cxx::delete_aligned;
+            DeleteSizedAligned, "_ZdlPvmSt11align_val_t", NEW, Release, three,
+                crate::intercept::cxx::delete_sized_aligned;
+            DeleteAlignedNothrow, "_ZdlPvSt11align_val_tRKSt9nothrow_t", NEW, Release, three,
+                crate::intercept::cxx::delete_aligned_nothrow;
+            DeleteArray, "_ZdaPv", NEW_ARRAY, Release, one, crate::intercept::cxx::delete_array;
+            DeleteArraySized, "_ZdaPvm", NEW_ARRAY, Release, two,
+                crate::intercept::cxx::delete_array_sized;
+            DeleteArrayNothrow, "_ZdaPvRKSt9nothrow_t", NEW_ARRAY, Release, two,
+                crate::intercept::cxx::delete_array_nothrow;
+            DeleteArrayAligned, "_ZdaPvSt11align_val_t", NEW_ARRAY, Release, two,
+                crate::intercept::cxx::delete_array_aligned;
+            DeleteArraySizedAligned, "_ZdaPvmSt11align_val_t", NEW_ARRAY, Release, three,
+                crate::intercept::cxx::delete_array_sized_aligned;
+            DeleteArrayAlignedNothrow, "_ZdaPvSt11align_val_tRKSt9nothrow_t", NEW_ARRAY, Release,
+                three, crate::intercept::cxx::delete_array_aligned_nothrow;
+
+            Strdup, "strdup", MALLOC, HandOver, hand_over, crate::intercept::entry::nothing;
+            StrdupAlias, "__strdup", MALLOC, HandOver, hand_over, crate::intercept::entry::nothing;
+            Strndup, "strndup", MALLOC, HandOver, hand_over, crate::intercept::entry::nothing;
+            StrndupAlias, "__strndup", MALLOC, HandOver, hand_over, crate::intercept::entry::nothing;
+            Wcsdup, "wcsdup", MALLOC, HandOver, hand_over, crate::intercept::entry::nothing;
+            Getline, "getline", MALLOC, HandOver, hand_over, crate::intercept::entry::nothing;
+            Getdelim, "getdelim", MALLOC, HandOver, hand_over, crate::intercept::entry::nothing;
+            GetdelimAlias, "__getdelim", MALLOC, HandOver, hand_over, crate::intercept::entry::nothing;
+            Asprintf, "asprintf", MALLOC, HandOver, hand_over, crate::intercept::entry::nothing;
+            AsprintfChecked, "__asprintf_chk", MALLOC, HandOver, hand_over, crate::intercept::entry::nothing;
+            Vasprintf, "vasprintf", MALLOC, HandOver, hand_over, crate::intercept::entry::nothing;
+            VasprintfChecked, "__vasprintf_chk", MALLOC, HandOver, hand_over, crate::intercept::entry::nothing;
+            OpenMemstream, "open_memstream", MALLOC, HandOver, hand_over, crate::intercept::entry::nothing;
+            OpenWmemstream, "open_wmemstream", MALLOC, HandOver, hand_over, crate::intercept::entry::nothing;
+            Realpath, "realpath", MALLOC, HandOver, hand_over, crate::intercept::entry::nothing;
+            RealpathChecked, "__realpath_chk", MALLOC, HandOver, hand_over, crate::intercept::entry::nothing;
+            CanonicalizeFileName, "canonicalize_file_name", MALLOC, HandOver, hand_over, crate::intercept::entry::nothing;
+            Getcwd, "getcwd", MALLOC, HandOver, hand_over, crate::intercept::entry::nothing;
+            GetCurrentDirName, "get_current_dir_name", MALLOC, HandOver, hand_over, crate::intercept::entry::nothing;
+            Scandir, "scandir", MALLOC, HandOver, hand_over, crate::intercept::entry::nothing;
+            Scandir64, "scandir64", MALLOC, HandOver, hand_over, crate::intercept::entry::nothing;
+            Tempnam, "tempnam", MALLOC, HandOver, hand_over, crate::intercept::entry::nothing;
+            Fopen, "fopen", MALLOC, HandOver, hand_over, crate::intercept::entry::nothing;
+            Fopen64, "fopen64", MALLOC, HandOver, hand_over, crate::intercept::entry::nothing;
+            Fdopen, "fdopen", MALLOC, HandOver, hand_over, crate::intercept::entry::nothing;
+            Fmemopen, "fmemopen", MALLOC, HandOver, hand_over, crate::intercept::entry::nothing;
+            Opendir, "opendir", MALLOC, HandOver, hand_over, crate::intercept::entry::nothing;
+            Fdopendir, "fdopendir", MALLOC, HandOver, hand_over, crate::intercept::entry::nothing;
+            Demangle, "__cxa_demangle", MALLOC, HandOver, hand_over, crate::intercept::entry::nothing;
+
+            Dlsym, "dlsym", MALLOC, Lookup, lookup, crate::intercept::lookup::dlsym;
+            FfiCall, "ffi_call", MALLOC, ForeignCall, four, crate::intercept::ctypes::ffi_call;
+            CffiFfiCall, "cffistatic_ffi_call", MALLOC, ForeignCall, four,
+                crate::intercept::ctypes::cffi_ffi_call;
+            PthreadCreate, "pthread_create", MALLOC, StartThread, four,
+                crate::intercept::threads::pthread_create;
+            ExitAtOnce, "_exit", MALLOC, Leave, one, crate::intercept::leave::exit_at_once;
+            ExitAtOnceC99, "_Exit", MALLOC, Leave, one,
+                crate::intercept::leave::exit_at_once_c99;
+        }
+    };
+}
+pub(super) use for_each_function;
+
+macro_rules! declare {
+    ($($name:ident, $symbol:literal, $family:ident, $role:ident, $shape:ident, $ours:path;)*) => {
+        /// An intercepted function.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        #[repr(usize)]
+        pub(super) enum Function {
+            $(#[doc = $symbol] $name),*
+        }
+
+        impl Function {
+            /// Every row, in the order of the table.
+            pub(super) const ALL: &[Self] = &[$(Self::$name),*];
+
+            /// The symbol other objects call it by.
+            pub(super) const fn symbol(self) -> &'static str {
+                match self { $(Self::$name => $symbol),* }
+            }
+
+            /// The family of the blocks it gives out or takes back.
+            pub(super) const fn family(self) -> FamilyId {
+                match self { $(Self::$name => FamilyId::$family),* }
+            }
+
+            /// What it does.
+            pub(super) const fn role(self) -> Role {
+                match self { $(Self::$name => Role::$role),* }
+            }
+        }
+    };
+}
+for_each_function!(declare);
+
+/// How many functions are intercepted.
+pub(super) const FUNCTION_COUNT: usize = Function::ALL.len();
+
+impl Function {
+    /// The function called `symbol`, if it is intercepted.
+    pub(super) fn named(symbol: &[u8]) -> Option<Self> {
+        // A large library has a hundred thousand relocations: by name order, not row by row.
+        static BY_NAME: OnceLock<Vec<Function>> = OnceLock::new();
+        let by_name = BY_NAME.get_or_init(|| {
+            let mut rows = Self::ALL.to_vec();
+            rows.sort_unstable_by_key(|row| row.symbol());
+            rows
+        });
+        let place = by_name.binary_search_by(|row| row.symbol().as_bytes().cmp(symbol)).ok()?;
+        by_name.get(place).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_is_found_by_its_symbol_and_only_once() {
+        for (index, &row) in Function::ALL.iter().enumerate() {
+            assert_eq!(Function::named(row.symbol().as_bytes()), Some(row));
+            assert_eq!(row as usize, index, "a row's number is its place");
+        }
+        assert_eq!(Function::named(b"mallocx"), None);
+        assert_eq!(Function::named(b""), None);
+        assert_eq!(Function::named(b"dlopen"), None, "RUNPATH depends on its caller");
+    }
+
+    #[test]
+    fn operators_belong_to_the_family_their_name_says() {
+        for &row in Function::ALL {
+            let symbol = row.symbol();
+            let family = match symbol.get(..4) {
+                Some("_Znw" | "_Zdl") => FamilyId::NEW,
+                Some("_Zna" | "_Zda") => FamilyId::NEW_ARRAY,
+                _ => FamilyId::MALLOC,
+            };
+            assert_eq!(row.family(), family, "{symbol}");
+            let releases = symbol.starts_with("_Zd") || symbol.starts_with("free");
+            assert_eq!(row.role() == Role::Release, releases, "{symbol}");
+        }
+    }
+}

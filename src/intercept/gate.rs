@@ -1,0 +1,133 @@
+//! Which allocations enter the ledger, and as whose.
+//!
+//! The first test costs a thread that makes no foreign call one load of a thread-local word. What
+//! passes it is looked at in this order: our own work, a part of another intercepted call, a stale
+//! foreign call, the caller's owner, Python code inside a callback.
+
+use super::entry::Frame;
+use super::foreign_notes::{self, ForeignNotes};
+use super::hand_over;
+use super::outer;
+use super::owner::Owner;
+use super::page_kinds::{self, PageKind};
+use crate::capture::{EventPlace, LocationId};
+use crate::ledger::FamilyId;
+use crate::ledger::record::flag;
+use crate::memory::FrameAddress;
+use crate::memory::reentry::is_our_own_work;
+use crate::memory::sync::{AtomicU32, Ordering};
+use crate::memory::thread_local::{Word, get};
+use crate::tracker::session::Scope;
+use crate::tracker::{self, Tracker};
+
+/// Which allocations are looked at; the number of a [`Scope`].
+static SCOPE: AtomicU32 = AtomicU32::new(OFF);
+
+const OFF: u32 = Scope::Explicit as u32;
+const FOREIGN: u32 = Scope::Foreign as u32;
+const PROCESS: u32 = Scope::Process as u32;
+const _: () = assert!(OFF != FOREIGN && FOREIGN != PROCESS && OFF != PROCESS);
+
+/// Sets which allocations are looked at from now on.
+pub(super) fn set_scope(scope: Scope) {
+    SCOPE.store(scope as u32, Ordering::Release);
+}
+
+/// Whether calls that we receive are looked at at all.
+#[inline]
+pub(super) fn is_on() -> bool {
+    SCOPE.load(Ordering::Relaxed) != OFF
+}
+
+/// Whether an allocation on this thread may enter the ledger now: the quick test.
+#[inline]
+pub(super) fn is_watching() -> bool {
+    let scope = SCOPE.load(Ordering::Relaxed);
+    scope == PROCESS || (scope == FOREIGN && get(Word::ForeignFunction) != 0)
+}
+
+/// An allocation that enters the ledger.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Admission {
+    /// Where to.
+    pub(super) tracker: &'static Tracker,
+    /// Where it came from.
+    pub(super) place: EventPlace,
+    /// `ledger::record::flag` bits that say whose it is.
+    pub(super) flags: u32,
+}
+
+/// Decides whether an allocation of `family` enters the ledger, after [`is_watching`] said that it
+/// may.
+pub(super) fn admit(frame: Frame, family: FamilyId) -> Option<Admission> {
+    if is_our_own_work() || outer::is_part_of_another_call(frame) {
+        return None;
+    }
+    let scope = SCOPE.load(Ordering::Relaxed);
+    let call = foreign_notes::with_notes(frame, |notes| Call::of(notes));
+    if scope != PROCESS && call.is_none() {
+        return None;
+    }
+    let (caller, flags) = judge(frame, family, call)?;
+    if scope != PROCESS && (flags != 0 || call.is_some_and(Call::is_in_callback)) {
+        return None;
+    }
+    Some(Admission { tracker: tracker::tracker()?, place: place_of(caller), flags })
+}
+
+/// The foreign call that an allocation belongs to.
+#[derive(Clone, Copy, Debug)]
+struct Call {
+    is_direct: bool,
+    python_frame: usize,
+}
+
+impl Call {
+    fn of(notes: &ForeignNotes) -> Self {
+        Self { is_direct: notes.is_direct(), python_frame: notes.python_frame() }
+    }
+
+    /// Whether Python code runs inside the call: another frame than the one that made it is on top
+    /// of the thread's Python stack. What it allocates is Python's.
+    fn is_in_callback(self) -> bool {
+        super::python::top_frame() != self.python_frame
+    }
+}
+
+/// The caller to report, and the flags that say whose the block is.
+fn judge(frame: Frame, family: FamilyId, call: Option<Call>) -> Option<(FrameAddress, u32)> {
+    let caller = frame.caller();
+    let PageKind::Image(owner) = page_kinds::kind_of(caller.call_address()) else {
+        return Some((caller, 0));
+    };
+    let of_owner = |owner, caller| match owner {
+        // The machinery calls one of our functions because Python called `malloc` itself.
+        Owner::Interpreter | Owner::ForeignInterface if call.is_some_and(|call| call.is_direct) => {
+            (FrameAddress::UNKNOWN, 0)
+        }
+        Owner::Interpreter | Owner::ForeignInterface => (caller, flag::INTERPRETERS_OWN),
+        Owner::ExtensionModule if call.is_none() => (caller, flag::INTERPRETERS_OWN),
+        Owner::CRuntime | Owner::Linker => (caller, flag::RUNTIMES_OWN),
+        // What the C++ run time gets from `operator new` belongs to the program's objects; what it
+        // gets from `malloc` it keeps.
+        Owner::CxxRuntime if family == FamilyId::MALLOC => (caller, flag::RUNTIMES_OWN),
+        Owner::CxxRuntime | Owner::ExtensionModule | Owner::User | Owner::Ourselves => (caller, 0),
+    };
+    let (place, flags) = of_owner(owner, caller);
+    if flags != flag::RUNTIMES_OWN {
+        return Some((place, flags));
+    }
+    // `strdup` and the like: the caller is whoever called them.
+    let Some(behalf) = hand_over::in_progress(frame) else {
+        return Some((place, flags));
+    };
+    match page_kinds::kind_of(behalf.call_address()) {
+        PageKind::Image(owner) => Some(of_owner(owner, behalf)),
+        PageKind::Unseen | PageKind::Ordinary => Some((behalf, 0)),
+    }
+}
+
+/// An event's place, by its caller.
+pub(super) fn place_of(caller: FrameAddress) -> EventPlace {
+    EventPlace { caller, location: LocationId::NONE }
+}

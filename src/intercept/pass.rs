@@ -1,0 +1,320 @@
+//! One pass over the loaded objects: rewrites the slots of those that were not looked at yet.
+//!
+//! Runs with the book locked and the dynamic linker's list held still. Three hazards:
+//! * **An object that another thread's `dlopen` is still relocating.** ld.so would add the object's
+//!   base to an entry we stored, or fault on a page we closed. Such an object is left for a later
+//!   pass: its RELRO pages are still writable, or a slot holds no address of code.
+//! * **A slot that another thread is binding lazily.** ld.so's store may come after ours and undo
+//!   it. Every slot is stored by compare-and-swap against what was looked at, and `late.rs` looks at
+//!   all of them once more shortly afterwards.
+//! * **A slot of an object unloaded meanwhile.** Nothing is unloaded while the list is held, and
+//!   what is restored later is first checked to be the same loading of the same object.
+
+use super::book::{Book, KnownImage, PatchedSlot, Progress};
+use super::elf_layout::{Relocation, relocation};
+use super::entry::{entry_address, entry_at};
+use super::functions::Function;
+use super::image::{Image, Range};
+use super::mappings::Mappings;
+use super::opened::Opened;
+use super::owner::{KnownPlaces, Owner};
+use super::page_kinds::{self, PAGE, PageKind};
+use super::scope::SearchOrder;
+use super::slot;
+use super::targets::{self, Target};
+
+/// How long an object with open RELRO pages counts as being relocated. Relocating takes
+/// milliseconds; another tool may have left the pages open for good.
+const RELOCATION_MILLISECONDS_MAX: u64 = 2_000;
+
+/// What a pass works with.
+pub(super) struct Pass<'list> {
+    images: &'list [Image<'list>],
+    owners: Vec<Owner>,
+    order: SearchOrder,
+    mappings: Mappings,
+    now: u64,
+}
+
+/// What became of a slot.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum SlotOutcome {
+    /// It holds our entry now, or did before.
+    Ours,
+    /// It is to be left alone, and that is right: no symbol of the table, or undefined and weak.
+    NotWanted,
+    /// It could not be rewritten.
+    LeftAlone,
+    /// It holds no address of code: ld.so is not done with the object.
+    NotRelocated,
+}
+
+impl<'list> Pass<'list> {
+    /// Prepares a pass at a time given in milliseconds.
+    pub(super) fn new(images: &'list [Image<'list>], places: &KnownPlaces, now: u64) -> Self {
+        Self {
+            images,
+            owners: images.iter().map(|image| Owner::of(image, places)).collect(),
+            order: SearchOrder::of(images),
+            mappings: Mappings::read().unwrap_or_default(),
+            now,
+        }
+    }
+
+    /// Prepares for questions about functions, without rewriting anything.
+    pub(super) fn for_lookup(images: &'list [Image<'list>], places: &KnownPlaces) -> Self {
+        Self {
+            images,
+            owners: images.iter().map(|image| Owner::of(image, places)).collect(),
+            order: SearchOrder::of(images),
+            mappings: Mappings::default(),
+            now: 0,
+        }
+    }
+
+    /// The function that `found` leads to when it is a stub of the main program, whose linkage
+    /// table stands for functions everywhere when it is not position independent.
+    pub(super) fn behind_stub(&self, function: Function, found: usize) -> usize {
+        let holder = self.images.iter().position(|image| image.contains(found));
+        if holder == Some(0) {
+            self.real_function(0, function, found).unwrap_or(found)
+        } else {
+            found
+        }
+    }
+
+    /// Makes sure that the main variant of every function stands for the definition that most of
+    /// the process uses.
+    pub(super) fn find_main_targets(&self) {
+        for &function in Function::ALL {
+            let name = function.symbol().as_bytes();
+            if let Some(address) = self.order.program_definition(self.images, name) {
+                let _ = targets::variant_for(function, self.target_at(address));
+            }
+        }
+    }
+
+    /// Rewrites the slots of every object that is new, or of all of them when `again` is set.
+    /// Returns how many objects have to wait for a later pass.
+    pub(super) fn run(&self, book: &mut Book, again: bool) -> usize {
+        for gone in book.take_unloaded(self.images) {
+            gone.ranges.iter().for_each(|&range| page_kinds::mark(range, PageKind::Unseen));
+        }
+        targets::forget_unloaded(|address| self.is_code(address));
+        let mut waiting_count = 0;
+        for (place, image) in self.images.iter().enumerate() {
+            let owner = self.owners.get(place).copied().unwrap_or(Owner::User);
+            let known = book.known(image);
+            if known.as_ref().is_some_and(|known| known.progress == Progress::Done) && !again {
+                continue;
+            }
+            if known.is_none() {
+                mark_pages(image, owner);
+            }
+            waiting_count += usize::from(!self.visit(book, place, owner));
+        }
+        waiting_count
+    }
+
+    /// Looks at one object; `false` when it has to wait.
+    fn visit(&self, book: &mut Book, place: usize, owner: Owner) -> bool {
+        let Some(image) = self.images.get(place) else {
+            return true;
+        };
+        let before = remember(book, image, owner, self.now).progress;
+        let patient = match before {
+            Progress::Done => false,
+            Progress::BeingRelocated(since) => {
+                self.now.saturating_sub(since) < RELOCATION_MILLISECONDS_MAX
+            }
+        };
+        let settled = !owner.is_patched()
+            || !(patient && self.relro_is_open(image)) && (self.rewrite(book, place) || !patient);
+        if settled {
+            remember(book, image, owner, self.now).progress = Progress::Done;
+        }
+        settled
+    }
+
+    /// Whether the pages that ld.so closes after relocating are still writable.
+    fn relro_is_open(&self, image: &Image<'_>) -> bool {
+        let pages = image.relro_pages(PAGE);
+        pages.start < pages.end
+            && self.mappings.at(pages.start).is_some_and(|mapping| mapping.permissions.write)
+    }
+
+    /// Rewrites the slots of one object; `false` when one of them is not relocated yet.
+    fn rewrite(&self, book: &mut Book, place: usize) -> bool {
+        let Some(image) = self.images.get(place) else {
+            return true;
+        };
+        let mut opened = None;
+        let mut complete = true;
+        for entry in image.relocations() {
+            let Some((function, address)) = wanted(image, &entry) else {
+                continue;
+            };
+            match self.rewrite_slot(book, place, (function, address), &mut opened) {
+                SlotOutcome::NotRelocated => complete = false,
+                SlotOutcome::Ours | SlotOutcome::NotWanted | SlotOutcome::LeftAlone => {}
+            }
+        }
+        complete
+    }
+
+    fn rewrite_slot(
+        &self,
+        book: &mut Book,
+        place: usize,
+        (function, address): (Function, usize),
+        opened: &mut Option<Opened>,
+    ) -> SlotOutcome {
+        let Some(image) = self.images.get(place) else {
+            return SlotOutcome::NotWanted;
+        };
+        let Some(held) = slot::read(image, address) else {
+            return SlotOutcome::LeftAlone;
+        };
+        if held == 0 {
+            return SlotOutcome::NotWanted;
+        }
+        if entry_at(function, held).is_some() {
+            return SlotOutcome::Ours;
+        }
+        if !self.is_code(held) {
+            return SlotOutcome::NotRelocated;
+        }
+        let Some(real) = self.real_function(place, function, held) else {
+            book.left_alone.unresolved_count += 1;
+            return SlotOutcome::LeftAlone;
+        };
+        let Some(variant) = targets::variant_for(function, self.target_at(real)) else {
+            book.left_alone.variant_count += 1;
+            return SlotOutcome::LeftAlone;
+        };
+        if !self.open(image, address, opened) {
+            book.left_alone.protected_count += 1;
+            return SlotOutcome::LeftAlone;
+        }
+        if !slot::exchange(image, address, held, entry_address(function, variant)) {
+            // Bound by another thread this very moment: the second look finds the final value.
+            return SlotOutcome::NotRelocated;
+        }
+        let note = PatchedSlot { address, original: held, function, variant };
+        if let Some(known) = book.known(image) {
+            known.note(note);
+        }
+        SlotOutcome::Ours
+    }
+
+    /// Whether `address` is in executable memory.
+    fn is_code(&self, address: usize) -> bool {
+        self.images.iter().any(|image| image.has_code_at(address))
+            || self.mappings.at(address).is_some_and(|mapping| mapping.permissions.execute)
+    }
+
+    /// The function that a call through a slot of `images[place]` holding `held` ends in.
+    fn real_function(&self, place: usize, function: Function, held: usize) -> Option<usize> {
+        let name = function.symbol().as_bytes();
+        let holder = self.images.iter().position(|image| image.contains(held));
+        let Some(holder) = holder else {
+            return Some(held);
+        };
+        // In its own object, or in the main program (whose stub stands for the function in every
+        // object when it is not position independent), an address that is not the definition is a
+        // stub of the linkage table. Calling that would have ld.so bind the slot anew.
+        let is_definition = self.images.get(holder)?.definition(name) == Some(held);
+        let is_stub = !is_definition && (holder == place || holder == 0);
+        if is_stub { self.order.definition(self.images, place, name) } else { Some(held) }
+    }
+
+    /// What is known of the function at `address`.
+    pub(super) fn target_at(&self, address: usize) -> Target {
+        let holder = self.images.iter().position(|image| image.contains(address));
+        let owner = holder.and_then(|place| self.owners.get(place).copied());
+        Target { address, standard: owner.is_some_and(Owner::is_standard) }
+    }
+
+    /// Sees to it that a slot can be written.
+    fn open(&self, image: &Image<'_>, address: usize, opened: &mut Option<Opened>) -> bool {
+        if opened.as_ref().is_some_and(|opened| opened.contains(address)) {
+            return true;
+        }
+        let Some(mapping) = self.mappings.at(address) else {
+            return false;
+        };
+        if mapping.permissions.write {
+            return true;
+        }
+        let relro = image.relro_pages(PAGE);
+        let whole = relro.contains(address)
+            && mapping.range.covers(relro.start, relro.end - relro.start);
+        let page = address & !(PAGE - 1);
+        let range = if whole { relro } else { Range { start: page, end: page + PAGE } };
+        *opened = Opened::new(range, mapping.permissions);
+        opened.is_some()
+    }
+
+    /// Puts back what every slot held, and forgets it.
+    pub(super) fn restore(&self, book: &mut Book) {
+        for image in self.images {
+            let Some(known) = book.known(image) else {
+                continue;
+            };
+            let mut opened = None;
+            for note in known.slots.drain(..) {
+                let ours = entry_address(note.function, note.variant);
+                if slot::read(image, note.address) == Some(ours)
+                    && self.open(image, note.address, &mut opened)
+                {
+                    let _ = slot::exchange(image, note.address, ours, note.original);
+                }
+            }
+        }
+        book.images.clear();
+    }
+}
+
+/// The function and slot of a relocation that concerns us.
+fn wanted(image: &Image<'_>, entry: &Relocation) -> Option<(Function, usize)> {
+    let relevant = match entry.kind() {
+        relocation::JUMP_SLOT | relocation::GLOBAL_DATA => true,
+        // A pointer beyond the start of a function is not a call.
+        relocation::POINTER => entry.addend == 0,
+        _ => false,
+    };
+    if !relevant || entry.symbol() == 0 {
+        return None;
+    }
+    let symbol = image.symbol(entry.symbol())?;
+    let function = Function::named(image.symbol_name(&symbol)?)?;
+    Some((function, image.base().wrapping_add(entry.offset)))
+}
+
+fn remember<'book>(
+    book: &'book mut Book,
+    image: &Image<'_>,
+    owner: Owner,
+    now: u64,
+) -> &'book mut KnownImage {
+    let identity = image.identity();
+    let place = book.images.iter().position(|known| known.identity == identity);
+    let place = place.unwrap_or_else(|| {
+        book.images.push(KnownImage::new(image, owner, Progress::BeingRelocated(now)));
+        book.images.len() - 1
+    });
+    &mut book.images[place]
+}
+
+/// Notes whose the object's pages are. The last page of a writable segment may hold the beginning
+/// of the heap as well, so it is left out unless the segment fills it.
+fn mark_pages(image: &Image<'_>, owner: Owner) {
+    for (range, flags) in image.loaded() {
+        let end = if flags & super::elf_layout::flag::WRITE == 0 {
+            range.end
+        } else {
+            range.end & !(PAGE - 1)
+        };
+        page_kinds::mark(Range { start: range.start, end }, PageKind::Image(owner));
+    }
+}

@@ -1,0 +1,37 @@
+//! What interception asks of the Python reader.
+
+use crate::memory::reentry::OurOwnWork;
+use crate::memory::sync::{AtomicU32, Ordering};
+use crate::tracker;
+use crate::tracker::options::PythonFrames;
+
+/// Whether the interpreter was looked for.
+static LOOKED: AtomicU32 = AtomicU32::new(0);
+
+/// The Python frame on top of this thread's stack; zero when there is none or it cannot be read.
+#[inline]
+pub(super) fn top_frame() -> usize {
+    tracker::existing().map_or(0, |tracker| tracker.capture().top_python_frame())
+}
+
+/// Begins to read Python stacks, once. Called from calls that an interpreter makes, so there is
+/// one: a process that was started under `LD_PRELOAD` has nobody else to ask for it.
+#[inline]
+pub(super) fn connect_once() {
+    if LOOKED.load(Ordering::Relaxed) == 0 {
+        connect();
+    }
+}
+
+#[cold]
+fn connect() {
+    if LOOKED.swap(1, Ordering::AcqRel) != 0 {
+        return;
+    }
+    let _ours = OurOwnWork::begin();
+    if let Some(tracker) = tracker::tracker()
+        && tracker.session().options().python_frames == PythonFrames::Native
+    {
+        tracker.capture().connect_python();
+    }
+}

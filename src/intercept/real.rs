@@ -1,0 +1,84 @@
+//! Calling the real function behind an entry.
+//!
+//! Every argument and result of the intercepted functions is an integer or a pointer and travels in
+//! an integer register, so one type for each number of arguments is enough. Where the real function
+//! returns nothing, or 32 bits, the rest of the result is not looked at.
+
+#![expect(unsafe_code, reason = "calls functions by address")]
+
+use super::functions::Function;
+use super::targets::{self, Variant};
+
+/// The call that reached us, without its arguments.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Real {
+    function: Function,
+    variant: Variant,
+}
+
+impl Real {
+    /// The real function behind an entry of `function`.
+    #[inline(always)]
+    pub(super) fn of(function: Function, variant: Variant) -> Self {
+        Self { function, variant }
+    }
+
+    /// Which function.
+    #[inline(always)]
+    pub(super) fn function(self) -> Function {
+        self.function
+    }
+
+    /// Whether it is the C library's or the C++ run time's.
+    #[inline(always)]
+    pub(super) fn is_standard(self) -> bool {
+        targets::is_standard(self.function, self.variant)
+    }
+
+    /// Calls it with one argument.
+    #[inline(always)]
+    pub(super) fn call1(self, first: usize) -> usize {
+        // SAFETY: an entry's variant always has a real function of this name, found before the
+        // entry was handed out; the caller passes the arguments that function takes.
+        let function: unsafe extern "C-unwind" fn(usize) -> usize =
+            unsafe { std::mem::transmute(self.address()) };
+        // SAFETY: the arguments are those that the program meant for this function, or such that
+        // its contract allows instead (a larger size).
+        unsafe { function(first) }
+    }
+
+    /// Calls it with two arguments.
+    #[inline(always)]
+    pub(super) fn call2(self, first: usize, second: usize) -> usize {
+        // SAFETY: as in `call1`.
+        let function: unsafe extern "C-unwind" fn(usize, usize) -> usize =
+            unsafe { std::mem::transmute(self.address()) };
+        // SAFETY: as in `call1`.
+        unsafe { function(first, second) }
+    }
+
+    /// Calls it with three arguments.
+    #[inline(always)]
+    pub(super) fn call3(self, first: usize, second: usize, third: usize) -> usize {
+        // SAFETY: as in `call1`.
+        let function: unsafe extern "C-unwind" fn(usize, usize, usize) -> usize =
+            unsafe { std::mem::transmute(self.address()) };
+        // SAFETY: as in `call1`.
+        unsafe { function(first, second, third) }
+    }
+
+    /// Calls it with four arguments.
+    #[inline(always)]
+    pub(super) fn call4(self, all: [usize; 4]) -> usize {
+        // SAFETY: as in `call1`.
+        let function: unsafe extern "C-unwind" fn(usize, usize, usize, usize) -> usize =
+            unsafe { std::mem::transmute(self.address()) };
+        // SAFETY: as in `call1`.
+        unsafe { function(all[0], all[1], all[2], all[3]) }
+    }
+
+    #[inline(always)]
+    fn address(self) -> usize {
+        targets::address(self.function, self.variant)
+    }
+}

@@ -1,0 +1,125 @@
+//! Releases: `free` and its kin, and the decision that the C++ operators share.
+
+use super::entry::Frame;
+use super::errno::KeptErrno;
+use super::functions::Function;
+use super::real::Real;
+use super::targets::Variant;
+use super::{chunk, gate, outer, unknown};
+use crate::ledger::{BlockState, FamilyId, Found};
+use crate::memory::Address;
+use crate::memory::reentry::{OurOwnWork, is_our_own_work};
+use crate::tracker::release::{Release, ReleaseVerdict};
+use crate::tracker::{self, Tracker};
+
+/// `void free(void *block)`
+pub(super) extern "C-unwind" fn free(block: usize, frame: Frame, variant: Variant) {
+    let real = Real::of(Function::Free, variant);
+    if is_to_be_executed(real, block, frame) {
+        real.call1(block);
+    }
+}
+
+/// `void free_sized(void *block, size_t size)`
+pub(super) extern "C-unwind" fn free_sized(
+    block: usize,
+    size: usize,
+    frame: Frame,
+    variant: Variant,
+) {
+    let real = Real::of(Function::FreeSized, variant);
+    if is_to_be_executed(real, block, frame) {
+        real.call2(block, size);
+    }
+}
+
+/// `void free_aligned_sized(void *block, size_t alignment, size_t size)`
+pub(super) extern "C-unwind" fn free_aligned_sized(
+    block: usize,
+    alignment: usize,
+    size: usize,
+    frame: Frame,
+    variant: Variant,
+) {
+    let real = Real::of(Function::FreeAlignedSized, variant);
+    if is_to_be_executed(real, block, frame) {
+        real.call3(block, alignment, size);
+    }
+}
+
+/// Decides a release: whether the real function is to be called.
+///
+/// A pointer that the ledger does not know costs one look into the page map and a glance at what
+/// lies in front of it.
+#[inline]
+pub(super) fn is_to_be_executed(real: Real, block: usize, frame: Frame) -> bool {
+    let Some(tracker) = tracker::existing() else {
+        return true;
+    };
+    if block == 0 {
+        return true;
+    }
+    match tracker.ledger().find(Address::new(block)) {
+        Some(found) => decide(tracker, &found, real, block, frame),
+        None => {
+            !real.is_standard()
+                || !gate::is_on()
+                || unknown::looks_ordinary(block, frame)
+                || unknown::is_acceptable(tracker, real.function().family(), block, frame)
+        }
+    }
+}
+
+/// Decides the release of an address that the ledger knows.
+#[inline(never)]
+fn decide(
+    tracker: &Tracker,
+    found: &Found<'_>,
+    real: Real,
+    block: usize,
+    frame: Frame,
+) -> bool {
+    if is_our_own_work() {
+        return true;
+    }
+    let is_released = found.state() != Some(BlockState::Live);
+    // The real function behind an operator releases the block that the operator was given, which
+    // is no longer live; another live block it releases is one more event.
+    if is_released && outer::is_part_of_another_call(frame) {
+        return true;
+    }
+    let _errno = KeptErrno::keep();
+    let Some(_ours) = OurOwnWork::begin() else {
+        return true;
+    };
+    if is_released && is_somebody_elses(found, block) {
+        return true;
+    }
+    let release = Release {
+        pointer: Address::new(block),
+        family: real.function().family(),
+        may_withhold: may_withhold(real),
+    };
+    let place = gate::place_of(frame.caller());
+    match tracker.note_release(release, place) {
+        ReleaseVerdict::Execute | ReleaseVerdict::Unknown => true,
+        ReleaseVerdict::Withheld | ReleaseVerdict::Refused => false,
+    }
+}
+
+/// Whether a block that starts here now is another than the one on record.
+///
+/// Memory that went back may have been given out again by an allocation that does not enter the
+/// ledger: one outside the scope, or one that libc makes for us. A withheld block has not gone back.
+pub(super) fn is_somebody_elses(found: &Found<'_>, block: usize) -> bool {
+    found.state() == Some(BlockState::Freed) && !chunk::is_certainly_released(block)
+}
+
+/// Whether the memory may be kept back: only when giving it back later with `free` is what the real
+/// function would do.
+fn may_withhold(real: Real) -> bool {
+    let family = real.function().family();
+    real.is_standard()
+        && gate::is_on()
+        && matches!(family, FamilyId::MALLOC | FamilyId::NEW | FamilyId::NEW_ARRAY)
+}

@@ -1,0 +1,120 @@
+//! Where this thread's stack is: asked once for each thread, then kept in two thread-local words.
+
+#![expect(unsafe_code, reason = "asks the C library and the kernel about the thread")]
+
+use super::image::Range;
+use super::mappings::Mappings;
+use crate::memory::reentry::OurOwnWork;
+use crate::memory::thread_local::{Word, get, set};
+
+/// How far above the present frame memory counts as stack when the present frame is not on the
+/// thread's own stack: programs switch to stacks they made themselves.
+const NEAR_BYTE_MAX: usize = 16 << 10;
+/// What a main thread's stack may grow to when it is not limited.
+const UNLIMITED_STACK_BYTES: usize = 64 << 20;
+
+/// Whether a place where a frame of this thread once was can be read now.
+///
+/// The thread's own stack is mapped until the thread ends. A stack that the program made may be
+/// gone, so there only the neighbourhood of the present frame counts.
+pub(super) fn is_still_mapped(place: usize, stack_pointer: usize) -> bool {
+    bounds().is_some_and(|bounds| bounds.contains(place))
+        || place.wrapping_sub(stack_pointer) < NEAR_BYTE_MAX
+}
+
+/// Whether `address` lies in the part of the thread's stack that is in use: at or above the present
+/// frame.
+pub(super) fn is_in_use(address: usize, stack_pointer: usize) -> bool {
+    bounds().is_some_and(|bounds| {
+        bounds.contains(stack_pointer) && (stack_pointer..bounds.end).contains(&address)
+    })
+}
+
+/// The quick form of [`is_in_use`]: may say yes for an address that is none.
+#[inline]
+pub(super) fn may_be_in_use(address: usize, stack_pointer: usize) -> bool {
+    let top = get(Word::StackTop);
+    address >= stack_pointer && (top == 0 || address < top) && {
+        let bottom = get(Word::StackBottom);
+        bottom <= stack_pointer
+    }
+}
+
+/// The thread's stack; `None` when the system does not say.
+fn bounds() -> Option<Range> {
+    let top = get(Word::StackTop);
+    if top != 0 {
+        return Some(Range { start: get(Word::StackBottom), end: top });
+    }
+    find_bounds()
+}
+
+#[cold]
+fn find_bounds() -> Option<Range> {
+    // What glibc allocates meanwhile is our doing.
+    let _ours = OurOwnWork::begin();
+    let range = if is_main_thread() { of_main_thread() } else { of_started_thread() }?;
+    set(Word::StackBottom, range.start);
+    set(Word::StackTop, range.end);
+    Some(range)
+}
+
+fn is_main_thread() -> bool {
+    // SAFETY: takes nothing and cannot fail.
+    let process = unsafe { libc::getpid() };
+    // SAFETY: as above.
+    let thread = unsafe { libc::gettid() };
+    process == thread
+}
+
+/// From the kernel's list: glibc would read the same with stdio, whose locks the caller may hold.
+fn of_main_thread() -> Option<Range> {
+    let end = Mappings::read()?.main_stack()?.end;
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is a place for the answer.
+    let known = unsafe { libc::getrlimit(libc::RLIMIT_STACK, &raw mut limit) } == 0;
+    let byte_count = usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX);
+    let limited = known && byte_count < UNLIMITED_STACK_BYTES;
+    let byte_count = if limited { byte_count } else { UNLIMITED_STACK_BYTES };
+    Some(Range { start: end.saturating_sub(byte_count), end })
+}
+
+fn of_started_thread() -> Option<Range> {
+    let mut attributes = std::mem::MaybeUninit::<libc::pthread_attr_t>::uninit();
+    // SAFETY: takes nothing and cannot fail.
+    let this = unsafe { libc::pthread_self() };
+    // SAFETY: the thread is this one, and `attributes` is a place for the answer.
+    if unsafe { libc::pthread_getattr_np(this, attributes.as_mut_ptr()) } != 0 {
+        return None;
+    }
+    let (mut start, mut byte_count) = (std::ptr::null_mut(), 0);
+    // SAFETY: the call above succeeded and initialised the attributes.
+    let status = unsafe {
+        libc::pthread_attr_getstack(attributes.as_ptr(), &raw mut start, &raw mut byte_count)
+    };
+    // SAFETY: as above; they are not used afterwards.
+    let _ = unsafe { libc::pthread_attr_destroy(attributes.as_mut_ptr()) };
+    (status == 0).then(|| Range { start: start.addr(), end: start.addr() + byte_count })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check_this_thread() {
+        let local = 0_usize;
+        let here = (&raw const local).addr();
+        let boxed = Box::new(0_usize);
+        assert!(is_in_use(here, here - 64));
+        assert!(may_be_in_use(here, here - 64));
+        assert!(!is_in_use(here - 4_096, here), "below the present frame");
+        assert!(!is_in_use((&raw const *boxed).addr(), here));
+        assert!(is_still_mapped(here, here - 64));
+    }
+
+    #[test]
+    fn locals_are_on_the_stack_and_boxes_are_not() {
+        check_this_thread();
+        std::thread::spawn(check_this_thread).join().expect("no assertion failed");
+    }
+}

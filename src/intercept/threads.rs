@@ -1,0 +1,70 @@
+//! `pthread_create`: a thread that is started during a foreign call belongs to it.
+//!
+//! Outside a foreign call the real function is called as it is: OpenBLAS's threads, started at
+//! import, are nobody's.
+
+#![expect(unsafe_code, reason = "passes a block through the thread's argument, and calls its start")]
+
+use std::ffi::c_void;
+use std::ptr::NonNull;
+
+use super::entry::Frame;
+use super::foreign_notes::{self, ForeignCall, ForeignNotes};
+use super::functions::Function;
+use super::gate;
+use super::real::Real;
+use super::targets::Variant;
+use crate::capture::foreign::{self, ForeignFunctionId};
+use crate::memory::reentry::is_our_own_work;
+
+/// The program's start function.
+type Start = unsafe extern "C-unwind" fn(*mut c_void) -> *mut c_void;
+
+/// What the new thread needs to know.
+struct Legacy {
+    start: Start,
+    argument: *mut c_void,
+    function: ForeignFunctionId,
+}
+
+/// `int pthread_create(pthread_t *, const pthread_attr_t *, void *(*start)(void *), void *)`
+pub(super) extern "C-unwind" fn pthread_create(
+    thread: usize,
+    attributes: usize,
+    start: Start,
+    argument: *mut c_void,
+    frame: Frame,
+    variant: Variant,
+) -> usize {
+    let real = Real::of(Function::PthreadCreate, variant);
+    let plain = [thread, attributes, start as *const () as usize, argument.expose_provenance()];
+    if !gate::is_watching() || is_our_own_work() {
+        return real.call4(plain);
+    }
+    // The call must be going on; one that was left is forgotten here.
+    if foreign_notes::with_notes(frame, |_| ()).is_none() {
+        return real.call4(plain);
+    }
+    let legacy = Box::new(Legacy { start, argument, function: foreign::current() });
+    let legacy = Box::into_raw(legacy);
+    let begin: Start = begin;
+    let begin = begin as *const () as usize;
+    let status = real.call4([thread, attributes, begin, legacy.expose_provenance()]);
+    if status & 0xffff_ffff != 0 {
+        // SAFETY: no thread was started, so the box is still this function's.
+        drop(unsafe { Box::from_raw(legacy) });
+    }
+    status
+}
+
+/// The first function of a thread started during a foreign call.
+unsafe extern "C-unwind" fn begin(legacy: *mut c_void) -> *mut c_void {
+    // SAFETY: `pthread_create` above passed a box of this type to this thread alone.
+    let legacy = unsafe { Box::from_raw(legacy.cast::<Legacy>()) };
+    let Legacy { start, argument, function } = *legacy;
+    let mut notes = ForeignNotes::new(false, 0);
+    // Ends also when the thread is cancelled or calls `pthread_exit`, which unwinds.
+    let _call = ForeignCall::begin_thread(NonNull::from(&mut notes), function);
+    // SAFETY: the program's own start function with its own argument, called once.
+    unsafe { start(argument) }
+}

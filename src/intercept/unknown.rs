@@ -1,0 +1,133 @@
+//! Pointers that the ledger does not know.
+//!
+//! They are normal: memory from before the start, from outside the scope, from allocators of the
+//! program's own. They are passed on silently unless they are provably wrong: inside a recorded
+//! block, on the stack, in a loaded object, unmapped, or misaligned. The glance that nearly all of
+//! them pass costs a few nanoseconds: the page was looked at before, and the words in front are
+//! those glibc writes.
+
+#![expect(unsafe_code, reason = "looks at what lies in front of a block")]
+
+use super::entry::Frame;
+use super::errno::KeptErrno;
+use super::image::Range;
+use super::page_kinds::{self, PAGE, PageKind};
+use super::{chunk, gate, loaded, outer, stack};
+use crate::detect::PointerPlace;
+use crate::ledger::{BlockRecord, BlockState, FamilyId};
+use crate::memory::Address;
+use crate::memory::peek::peek;
+use crate::memory::reentry::{OurOwnWork, is_our_own_work};
+use crate::tracker::Tracker;
+
+const ALIGNMENT: usize = 16;
+
+/// The glance: whether there is no reason to look closer.
+#[inline]
+pub(super) fn looks_ordinary(block: usize, frame: Frame) -> bool {
+    block.is_multiple_of(ALIGNMENT)
+        && page_kinds::is_ordinary(block)
+        && (block % PAGE >= ALIGNMENT || page_kinds::is_ordinary(block - ALIGNMENT))
+        && !stack::may_be_in_use(block, frame.stack_pointer())
+        // SAFETY: aligned, and both pages were found to be mapped before. Should one have been
+        // unmapped since, the real `free`, which comes next, would read the same words.
+        && unsafe { chunk::looks_ordinary(block) }
+}
+
+/// The close look: whether the real function may have the pointer. Reports it when not.
+#[cold]
+pub(super) fn is_acceptable(
+    tracker: &Tracker,
+    family: FamilyId,
+    block: usize,
+    frame: Frame,
+) -> bool {
+    if is_our_own_work() || outer::is_part_of_another_call(frame) {
+        return true;
+    }
+    let _errno = KeptErrno::keep();
+    let Some(_ours) = OurOwnWork::begin() else {
+        return true;
+    };
+    match judge(tracker, block, frame) {
+        None => {
+            note_ordinary(block);
+            true
+        }
+        Some(judged) => {
+            let place = gate::place_of(frame.caller());
+            tracker.report_invalid_release(Address::new(block), judged, family, place);
+            false
+        }
+    }
+}
+
+/// What proves the pointer wrong; `None` when nothing does.
+fn judge(
+    tracker: &Tracker,
+    block: usize,
+    frame: Frame,
+) -> Option<(PointerPlace, Option<BlockRecord>)> {
+    if stack::is_in_use(block, frame.stack_pointer()) {
+        return Some((PointerPlace::Stack, None));
+    }
+    if is_in_image(block) {
+        return Some((PointerPlace::Image, None));
+    }
+    let mut words = [0; 2 * ALIGNMENT];
+    let readable = peek(Address::new(block.wrapping_sub(ALIGNMENT)), &mut words);
+    if !readable {
+        return chunk::peek_works().then_some((PointerPlace::Unmapped, None));
+    }
+    let aligned = block.is_multiple_of(ALIGNMENT);
+    // SAFETY: aligned, and the words before and at the block were readable a moment ago.
+    if aligned && unsafe { chunk::looks_ordinary(block) } {
+        return None;
+    }
+    // Last, because it may have to search far back.
+    let inside = tracker.ledger().containing(Address::new(block));
+    match inside.filter(|record| is_really_inside(record, block)) {
+        Some(record) => Some((PointerPlace::Interior, Some(record))),
+        None if aligned => None,
+        None => Some((PointerPlace::Unknown, None)),
+    }
+}
+
+/// Whether a recorded block really covers the pointer still: its record may be stale, when the
+/// block was released on a path nobody saw and its memory holds other blocks now.
+fn is_really_inside(record: &BlockRecord, block: usize) -> bool {
+    if record.state == BlockState::Freed {
+        return false;
+    }
+    let Some(offset) = Address::new(block).bytes_after(record.address) else {
+        return false;
+    };
+    let start = record.address.get();
+    if !start.is_multiple_of(ALIGNMENT) || !peek_header_works(start) {
+        return true;
+    }
+    // SAFETY: aligned, and the words in front were readable a moment ago; the block is live or
+    // withheld, so glibc does not unmap it.
+    let header = unsafe { chunk::header(start) };
+    header.byte_count() > offset
+}
+
+fn peek_header_works(start: usize) -> bool {
+    peek(Address::new(start - ALIGNMENT), &mut [0; ALIGNMENT])
+}
+
+fn is_in_image(address: usize) -> bool {
+    match page_kinds::kind_of(address) {
+        // Looked at since the list last changed.
+        PageKind::Ordinary => false,
+        PageKind::Unseen | PageKind::Image(_) => loaded::is_in_image(address),
+    }
+}
+
+/// Remembers that pointers into these pages are ordinary, so that the next one passes the glance.
+fn note_ordinary(block: usize) {
+    let page = block & !(PAGE - 1);
+    let before = block.wrapping_sub(ALIGNMENT) & !(PAGE - 1);
+    let end = (page + PAGE).max(chunk::main_arena_rest(block).unwrap_or(0));
+    page_kinds::mark(Range { start: before, end }, PageKind::Ordinary);
+}

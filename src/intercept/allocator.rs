@@ -21,7 +21,9 @@ pub(super) extern "C-unwind" fn malloc(size: usize, frame: Frame, variant: Varia
     if !gate::is_watching() {
         return real.call1(size);
     }
-    allocate(real, frame, Some(size), |room| real.call1(room.unwrap_or(size)))
+    allocate(real, frame, Some(size), |room| {
+        real.call1(room.unwrap_or(size))
+    })
 }
 
 /// `void *calloc(size_t count, size_t size)`
@@ -53,7 +55,11 @@ pub(super) extern "C-unwind" fn posix_memalign(
     let mut status = 0;
     let mut call = |room: Option<usize>| {
         status = real.call3(place.expose_provenance(), alignment, room.unwrap_or(size));
-        if status & 0xffff_ffff == 0 { super::raw::read_word(place) } else { 0 }
+        if status & 0xffff_ffff == 0 {
+            super::raw::read_word(place)
+        } else {
+            0
+        }
     };
     if gate::is_watching() {
         allocate(real, frame, Some(size), call);
@@ -70,7 +76,12 @@ pub(super) extern "C-unwind" fn aligned_alloc(
     frame: Frame,
     variant: Variant,
 ) -> usize {
-    aligned(Real::of(Function::AlignedAlloc, variant), alignment, size, frame)
+    aligned(
+        Real::of(Function::AlignedAlloc, variant),
+        alignment,
+        size,
+        frame,
+    )
 }
 
 /// `void *memalign(size_t alignment, size_t size)`
@@ -80,14 +91,21 @@ pub(super) extern "C-unwind" fn memalign(
     frame: Frame,
     variant: Variant,
 ) -> usize {
-    aligned(Real::of(Function::Memalign, variant), alignment, size, frame)
+    aligned(
+        Real::of(Function::Memalign, variant),
+        alignment,
+        size,
+        frame,
+    )
 }
 
 fn aligned(real: Real, alignment: usize, size: usize, frame: Frame) -> usize {
     if !gate::is_watching() {
         return real.call2(alignment, size);
     }
-    allocate(real, frame, Some(size), |room| real.call2(alignment, room.unwrap_or(size)))
+    allocate(real, frame, Some(size), |room| {
+        real.call2(alignment, room.unwrap_or(size))
+    })
 }
 
 /// `void *valloc(size_t size)`
@@ -96,7 +114,9 @@ pub(super) extern "C-unwind" fn valloc(size: usize, frame: Frame, variant: Varia
     if !gate::is_watching() {
         return real.call1(size);
     }
-    allocate(real, frame, Some(size), |room| real.call1(room.unwrap_or(size)))
+    allocate(real, frame, Some(size), |room| {
+        real.call1(room.unwrap_or(size))
+    })
 }
 
 /// `void *pvalloc(size_t size)`: the program may use whole pages.
@@ -155,23 +175,24 @@ pub(super) fn allocate(
 }
 
 /// How much to ask for; `None`, after a report, when no block can be so large.
-pub(super) fn room(
-    real: Real,
-    size: Option<usize>,
-    admission: Admission,
-) -> Option<(usize, Room)> {
+pub(super) fn room(real: Real, size: Option<usize>, admission: Admission) -> Option<(usize, Room)> {
     let room = size.and_then(|size| Some((size, admission.tracker.room_for(size)?)));
     let Some((size, room)) = room else {
         let _errno = KeptErrno::keep();
         let _ours = OurOwnWork::begin();
         let family = real.function().family();
         let size = size.unwrap_or(usize::MAX);
-        admission.tracker.note_impossible_size(size, family, admission.place);
+        admission
+            .tracker
+            .note_impossible_size(size, family, admission.place);
         return None;
     };
     // A function of the program's own is asked for exactly what the program wants: its sized
     // release may rely on it.
-    let plain = Room { byte_count: size, flags: 0 };
+    let plain = Room {
+        byte_count: size,
+        flags: 0,
+    };
     Some((size, if real.is_standard() { room } else { plain }))
 }
 

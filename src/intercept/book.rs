@@ -60,7 +60,11 @@ impl KnownImage {
 
     /// Notes a slot; one that was noted before (and bound again by ld.so meanwhile) keeps one note.
     pub(super) fn note(&mut self, slot: PatchedSlot) {
-        match self.slots.iter_mut().find(|known| known.address == slot.address) {
+        match self
+            .slots
+            .iter_mut()
+            .find(|known| known.address == slot.address)
+        {
             Some(known) => *known = slot,
             None => self.slots.push(slot),
         }
@@ -96,8 +100,15 @@ impl Book {
     pub(super) const fn new() -> Self {
         Self {
             images: Vec::new(),
-            age: ListAge { added_count: 0, removed_count: 0 },
-            left_alone: LeftAlone { protected_count: 0, variant_count: 0, unresolved_count: 0 },
+            age: ListAge {
+                added_count: 0,
+                removed_count: 0,
+            },
+            left_alone: LeftAlone {
+                protected_count: 0,
+                variant_count: 0,
+                unresolved_count: 0,
+            },
             active: false,
         }
     }
@@ -105,7 +116,9 @@ impl Book {
     /// What is known of an object.
     pub(super) fn known(&mut self, image: &Image<'_>) -> Option<&mut KnownImage> {
         let identity = image.identity();
-        self.images.iter_mut().find(|known| known.identity == identity)
+        self.images
+            .iter_mut()
+            .find(|known| known.identity == identity)
     }
 
     /// Takes out the objects that are no longer loaded.

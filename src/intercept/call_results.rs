@@ -1,16 +1,19 @@
 //! What a foreign call gave to Python: a pointer it returned, pointers it stored through
 //! out-parameters, and pointers that were cut to 32 bits on the way.
 
-#![expect(unsafe_code, reason = "reads libffi's description of a call, and its result")]
+#![expect(
+    unsafe_code,
+    reason = "reads libffi's description of a call, and its result"
+)]
 
 use std::ptr::NonNull;
 
 use super::errno::KeptErrno;
 use super::foreign_notes::ForeignNotes;
 use crate::capture::EventPlace;
+use crate::memory::Address;
 use crate::memory::peek::peek;
 use crate::memory::reentry::OurOwnWork;
-use crate::memory::Address;
 use crate::tracker::{self, Tracker};
 
 /// Arguments looked at; a call with more has its out-parameters, if any, among the first.
@@ -68,8 +71,10 @@ pub(super) fn look(
     // SAFETY: as above.
     let result_type = unsafe { *interface.result_type };
     let allocated = notes.block_count() > 0;
-    let may_be_pointer =
-        matches!(result_type.kind, kind::POINTER | kind::UINT64 | kind::SINT64) && result != 0;
+    let may_be_pointer = matches!(
+        result_type.kind,
+        kind::POINTER | kind::UINT64 | kind::SINT64
+    ) && result != 0;
     if !allocated && !may_be_pointer {
         return;
     }
@@ -108,7 +113,9 @@ impl Results<'_> {
             kind::STRUCTURE if result != 0 => {
                 let byte_count = result_type.byte_count.min(STRUCTURE_BYTE_MAX);
                 let first = result.next_multiple_of(WORD);
-                for place in (first..).step_by(WORD).take_while(|at| at + WORD <= result + byte_count)
+                for place in (first..)
+                    .step_by(WORD)
+                    .take_while(|at| at + WORD <= result + byte_count)
                 {
                     self.mark(word_at(place));
                 }
@@ -123,11 +130,13 @@ impl Results<'_> {
     fn look_for_truncation(&self, value: usize) {
         const LOW: usize = 0xffff_ffff;
         let low = value & LOW;
-        let cut = self.notes.blocks().iter().find(|block| {
-            block.get() > LOW && block.get() & LOW == low && self.is_live(**block)
-        });
+        let cut =
+            self.notes.blocks().iter().find(|block| {
+                block.get() > LOW && block.get() & LOW == low && self.is_live(**block)
+            });
         if let Some(&block) = cut {
-            self.tracker.report_truncated_pointer(block, low, EventPlace::UNKNOWN);
+            self.tracker
+                .report_truncated_pointer(block, low, EventPlace::UNKNOWN);
         }
     }
 
@@ -158,13 +167,20 @@ impl Results<'_> {
         }
         let mut bytes = [0; OUT_BYTE_MAX];
         let on_page = PAGE - pointer % PAGE;
-        let length = if on_page < OUT_BYTE_MAX { on_page.max(WORD) } else { OUT_BYTE_MAX };
+        let length = if on_page < OUT_BYTE_MAX {
+            on_page.max(WORD)
+        } else {
+            OUT_BYTE_MAX
+        };
         let Some(bytes) = bytes.get_mut(..length) else {
             return;
         };
         // The program may have passed anything: a number, a pointer to code.
         if peek(Address::new(pointer), bytes) {
-            for word in bytes.chunks_exact(WORD).filter_map(|word| word.try_into().ok()) {
+            for word in bytes
+                .chunks_exact(WORD)
+                .filter_map(|word| word.try_into().ok())
+            {
                 self.mark(usize::from_ne_bytes(word));
             }
         }

@@ -140,7 +140,11 @@ fn released_key(byte_count: usize) -> usize {
     unsafe { libc::free(block) };
     let mut key = [0; size_of::<usize>()];
     // Through the kernel: the memory is no longer ours to read.
-    if peek(place, &mut key) { usize::from_ne_bytes(key) } else { 0 }
+    if peek(place, &mut key) {
+        usize::from_ne_bytes(key)
+    } else {
+        0
+    }
 }
 
 /// Whether glibc certainly has the block at `block` back: a chunk in a thread's cache, one that the
@@ -157,7 +161,10 @@ pub(super) fn is_certainly_released(block: usize) -> bool {
             .and_then(|bytes| bytes.try_into().ok())
             .map_or(0, usize::from_ne_bytes)
     };
-    let header = Header { previous: word(0), size: word(1) };
+    let header = Header {
+        previous: word(0),
+        size: word(1),
+    };
     if !header.is_plausible(block, main_arena_end()) {
         return true;
     }
@@ -206,8 +213,14 @@ mod tests {
         assert!(!is_plausible(0, 16 | PREVIOUS_IN_USE), "too small");
         assert!(!is_plausible(0, 0x41 | 8), "not a multiple");
         assert!(!is_plausible(0, 0x7f12_3456_7890 & !IS_MAPPED), "a pointer");
-        assert!(!is_plausible(0, usize::try_from(1.5_f64.to_bits()).expect("64 bits")), "a float");
-        assert!(!is_plausible(8, 0x1000 | IS_MAPPED), "a mapping is whole pages");
+        assert!(
+            !is_plausible(0, usize::try_from(1.5_f64.to_bits()).expect("64 bits")),
+            "a float"
+        );
+        assert!(
+            !is_plausible(8, 0x1000 | IS_MAPPED),
+            "a mapping is whole pages"
+        );
         assert!(!is_plausible(0, 0x1_f000), "beyond the end of the arena");
     }
 

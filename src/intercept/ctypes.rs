@@ -29,7 +29,12 @@ pub(super) extern "C-unwind" fn ffi_call(
     frame: Frame,
     variant: Variant,
 ) {
-    let call = Call { interface, function, result, arguments };
+    let call = Call {
+        interface,
+        function,
+        result,
+        arguments,
+    };
     call.make(Real::of(Function::FfiCall, variant), frame);
 }
 
@@ -42,7 +47,12 @@ pub(super) extern "C-unwind" fn cffi_ffi_call(
     frame: Frame,
     variant: Variant,
 ) {
-    let call = Call { interface, function, result, arguments };
+    let call = Call {
+        interface,
+        function,
+        result,
+        arguments,
+    };
     call.make(Real::of(Function::CffiFfiCall, variant), frame);
 }
 
@@ -104,5 +114,9 @@ pub(super) fn prepare(function: usize) -> Option<ForeignFunctionId> {
     python::connect_once();
     let _ours = OurOwnWork::begin();
     let tracker = tracker::tracker()?;
-    Some(tracker.capture().foreign_function_at(Address::new(function)))
+    Some(
+        tracker
+            .capture()
+            .foreign_function_at(Address::new(function)),
+    )
 }

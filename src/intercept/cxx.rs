@@ -56,23 +56,53 @@ macro_rules! operator_delete {
 operator_new!(new, New, call1);
 operator_new!(new_nothrow, NewNothrow, call2, nothrow);
 operator_new!(new_aligned, NewAligned, call2, alignment);
-operator_new!(new_aligned_nothrow, NewAlignedNothrow, call3, alignment, nothrow);
+operator_new!(
+    new_aligned_nothrow,
+    NewAlignedNothrow,
+    call3,
+    alignment,
+    nothrow
+);
 operator_new!(new_array, NewArray, call1);
 operator_new!(new_array_nothrow, NewArrayNothrow, call2, nothrow);
 operator_new!(new_array_aligned, NewArrayAligned, call2, alignment);
-operator_new!(new_array_aligned_nothrow, NewArrayAlignedNothrow, call3, alignment, nothrow);
+operator_new!(
+    new_array_aligned_nothrow,
+    NewArrayAlignedNothrow,
+    call3,
+    alignment,
+    nothrow
+);
 
 operator_delete!(delete, Delete, call1);
 operator_delete!(delete_sized, DeleteSized, call2, size);
 operator_delete!(delete_nothrow, DeleteNothrow, call2, nothrow);
 operator_delete!(delete_aligned, DeleteAligned, call2, alignment);
-operator_delete!(delete_sized_aligned, DeleteSizedAligned, call3, size, alignment);
-operator_delete!(delete_aligned_nothrow, DeleteAlignedNothrow, call3, alignment, nothrow);
+operator_delete!(
+    delete_sized_aligned,
+    DeleteSizedAligned,
+    call3,
+    size,
+    alignment
+);
+operator_delete!(
+    delete_aligned_nothrow,
+    DeleteAlignedNothrow,
+    call3,
+    alignment,
+    nothrow
+);
 operator_delete!(delete_array, DeleteArray, call1);
 operator_delete!(delete_array_sized, DeleteArraySized, call2, size);
 operator_delete!(delete_array_nothrow, DeleteArrayNothrow, call2, nothrow);
 operator_delete!(delete_array_aligned, DeleteArrayAligned, call2, alignment);
-operator_delete!(delete_array_sized_aligned, DeleteArraySizedAligned, call3, size, alignment);
+operator_delete!(
+    delete_array_sized_aligned,
+    DeleteArraySizedAligned,
+    call3,
+    size,
+    alignment
+);
 operator_delete!(
     delete_array_aligned_nothrow,
     DeleteArrayAlignedNothrow,

@@ -37,7 +37,10 @@ impl ProgramHeader {
     /// Where the segment lies when the object is loaded at `base`.
     pub(super) fn range(&self, base: usize) -> Range {
         let start = base.wrapping_add(self.address);
-        Range { start, end: start.saturating_add(self.byte_count) }
+        Range {
+            start,
+            end: start.saturating_add(self.byte_count),
+        }
     }
 }
 

@@ -137,11 +137,16 @@ pub(super) fn entry_address(function: Function, variant: Variant) -> usize {
 
 /// Whether `address` is an entry of any function.
 pub(super) fn is_entry(address: usize) -> bool {
-    ENTRIES.as_flattened().iter().any(|&entry| entry as *const () as usize == address)
+    ENTRIES
+        .as_flattened()
+        .iter()
+        .any(|&entry| entry as *const () as usize == address)
 }
 
 /// Which entry `address` is, if it is one.
 pub(super) fn entry_at(function: Function, address: usize) -> Option<Variant> {
     let row = &ENTRIES[function as usize];
-    row.iter().position(|&entry| entry as *const () as usize == address).map(Variant)
+    row.iter()
+        .position(|&entry| entry as *const () as usize == address)
+        .map(Variant)
 }

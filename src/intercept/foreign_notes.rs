@@ -87,7 +87,12 @@ impl ForeignCall {
         function: ForeignFunctionId,
         frame: Frame,
     ) -> Self {
-        Self::enter(notes, function, frame.stack_pointer(), frame.caller().return_address())
+        Self::enter(
+            notes,
+            function,
+            frame.stack_pointer(),
+            frame.caller().return_address(),
+        )
     }
 
     /// Makes the rest of this thread part of a call of `function`.
@@ -105,7 +110,11 @@ impl ForeignCall {
         let outer = Some(foreign::enter(function, Address::new(stack_pointer)));
         set(Word::ForeignReturn, return_address);
         set(Word::ForeignNotes, notes.as_ptr().expose_provenance());
-        Self { outer_notes, outer_return, outer }
+        Self {
+            outer_notes,
+            outer_return,
+            outer,
+        }
     }
 }
 
@@ -206,7 +215,14 @@ mod tests {
         }
         assert_eq!(notes.block_count(), NOTED_BLOCK_COUNT_MAX + 1);
         assert_eq!(notes.blocks().len(), NOTED_BLOCK_COUNT_MAX);
-        assert!(notes.blocks().contains(&Address::new(NOTED_BLOCK_COUNT_MAX * 32)));
-        assert!(!notes.blocks().contains(&Address::NULL), "the oldest made room");
+        assert!(
+            notes
+                .blocks()
+                .contains(&Address::new(NOTED_BLOCK_COUNT_MAX * 32))
+        );
+        assert!(
+            !notes.blocks().contains(&Address::NULL),
+            "the oldest made room"
+        );
     }
 }

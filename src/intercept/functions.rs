@@ -181,7 +181,9 @@ impl Function {
             rows.sort_unstable_by_key(|row| row.symbol());
             rows
         });
-        let place = by_name.binary_search_by(|row| row.symbol().as_bytes().cmp(symbol)).ok()?;
+        let place = by_name
+            .binary_search_by(|row| row.symbol().as_bytes().cmp(symbol))
+            .ok()?;
         by_name.get(place).copied()
     }
 }
@@ -198,7 +200,11 @@ mod tests {
         }
         assert_eq!(Function::named(b"mallocx"), None);
         assert_eq!(Function::named(b""), None);
-        assert_eq!(Function::named(b"dlopen"), None, "RUNPATH depends on its caller");
+        assert_eq!(
+            Function::named(b"dlopen"),
+            None,
+            "RUNPATH depends on its caller"
+        );
     }
 
     #[test]

@@ -72,7 +72,11 @@ pub(super) fn admit(frame: Frame, family: FamilyId) -> Option<Admission> {
     if scope != PROCESS && (flags != 0 || call.is_some_and(Call::is_in_callback)) {
         return None;
     }
-    Some(Admission { tracker: tracker::tracker()?, place: place_of(caller), flags })
+    Some(Admission {
+        tracker: tracker::tracker()?,
+        place: place_of(caller),
+        flags,
+    })
 }
 
 /// The foreign call that an allocation belongs to.
@@ -84,7 +88,10 @@ struct Call {
 
 impl Call {
     fn of(notes: &ForeignNotes) -> Self {
-        Self { is_direct: notes.is_direct(), python_frame: notes.python_frame() }
+        Self {
+            is_direct: notes.is_direct(),
+            python_frame: notes.python_frame(),
+        }
     }
 
     /// Whether Python code runs inside the call: another frame than the one that made it is on top
@@ -129,5 +136,8 @@ fn judge(frame: Frame, family: FamilyId, call: Option<Call>) -> Option<(FrameAdd
 
 /// An event's place, by its caller.
 pub(super) fn place_of(caller: FrameAddress) -> EventPlace {
-    EventPlace { caller, location: LocationId::NONE }
+    EventPlace {
+        caller,
+        location: LocationId::NONE,
+    }
 }

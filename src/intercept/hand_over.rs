@@ -36,13 +36,24 @@ mod tests {
     fn a_call_goes_on_while_the_stack_holds_its_return_address() {
         let mut stack = [0_usize; 4];
         stack[2] = 0x4321;
-        set(Word::HandOverFrame, (&raw const stack[2]).expose_provenance());
+        set(
+            Word::HandOverFrame,
+            (&raw const stack[2]).expose_provenance(),
+        );
         set(Word::HandOverReturn, 0x4321);
         let caller = FrameAddress::from_return_address(0x4321);
         assert_eq!(in_progress(Frame::of_place(&stack[0])), Some(caller));
-        assert_eq!(in_progress(Frame::of_place(&stack[3])), None, "it has returned");
+        assert_eq!(
+            in_progress(Frame::of_place(&stack[3])),
+            None,
+            "it has returned"
+        );
         stack[2] = 0x9999;
-        assert_eq!(in_progress(Frame::of_place(&stack[0])), None, "another call is there now");
+        assert_eq!(
+            in_progress(Frame::of_place(&stack[0])),
+            None,
+            "another call is there now"
+        );
         set(Word::HandOverFrame, 0);
         set(Word::HandOverReturn, 0);
     }

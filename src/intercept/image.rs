@@ -36,14 +36,15 @@ impl Range {
 
     /// Whether `byte_count` bytes from `address` lie in the range.
     pub(super) fn covers(self, address: usize, byte_count: usize) -> bool {
-        address >= self.start
-            && address <= self.end
-            && byte_count <= self.end - address
+        address >= self.start && address <= self.end && byte_count <= self.end - address
     }
 
     /// The range in whole pages of `page` bytes, the end rounded down as ld.so does for RELRO.
     fn in_pages_rounded_down(self, page: usize) -> Self {
-        Self { start: self.start & !(page - 1), end: self.end & !(page - 1) }
+        Self {
+            start: self.start & !(page - 1),
+            end: self.end & !(page - 1),
+        }
     }
 }
 
@@ -98,7 +99,13 @@ impl<'list> Image<'list> {
         // SAFETY: the caller's duties are the same.
         let headers: &'list [ProgramHeader] = unsafe { headers_of(info) };
         let base = usize::try_from(info.dlpi_addr).ok()?;
-        let mut image = Self { name, base, headers, dynamic_address: 0, dynamic: Dynamic::default() };
+        let mut image = Self {
+            name,
+            base,
+            headers,
+            dynamic_address: 0,
+            dynamic: Dynamic::default(),
+        };
         image.dynamic_address = image.segments(kind::DYNAMIC).next()?.start;
         image.dynamic = image.read_dynamic();
         Some(image)
@@ -111,7 +118,10 @@ impl<'list> Image<'list> {
 
     /// The last part of [`Image::name`].
     pub(super) fn file_name(&self) -> &'list [u8] {
-        self.name.rsplit(|&byte| byte == b'/').next().unwrap_or(self.name)
+        self.name
+            .rsplit(|&byte| byte == b'/')
+            .next()
+            .unwrap_or(self.name)
     }
 
     /// The name other objects ask for it by.
@@ -144,7 +154,10 @@ impl<'list> Image<'list> {
     /// The ranges of the program headers of one kind.
     fn segments(&self, wanted: u32) -> impl Iterator<Item = Range> + use<'list> {
         let (base, headers) = (self.base, self.headers);
-        headers.iter().filter(move |header| header.kind == wanted).map(move |h| h.range(base))
+        headers
+            .iter()
+            .filter(move |header| header.kind == wanted)
+            .map(move |h| h.range(base))
     }
 
     /// Loaded segments with their `PF_*` flags.
@@ -163,7 +176,8 @@ impl<'list> Image<'list> {
 
     /// Whether `address` lies in executable memory of the object.
     pub(super) fn has_code_at(&self, address: usize) -> bool {
-        self.loaded().any(|(range, flags)| flags & flag::EXECUTE != 0 && range.contains(address))
+        self.loaded()
+            .any(|(range, flags)| flags & flag::EXECUTE != 0 && range.contains(address))
     }
 
     /// The pages ld.so makes read-only once it has relocated the object; empty without RELRO.
@@ -226,7 +240,11 @@ impl<'list> Image<'list> {
     /// glibc turns the addresses in the dynamic table into addresses in memory when it loads an
     /// object; one that it has not come to yet (or the vdso) still holds distances.
     fn in_memory(&self, value: usize) -> usize {
-        if value < self.base { self.base.wrapping_add(value) } else { value }
+        if value < self.base {
+            self.base.wrapping_add(value)
+        } else {
+            value
+        }
     }
 
     /// Relocations of data and of calls, in the order ld.so applies them.
@@ -234,13 +252,23 @@ impl<'list> Image<'list> {
         let each = size_of::<Relocation>();
         let dynamic = &self.dynamic;
         let data = self.table(dynamic.relocations, dynamic.relocation_byte_count / each);
-        let calls = self.table(dynamic.call_relocations, dynamic.call_relocation_byte_count / each);
-        data.unwrap_or_default().iter().chain(calls.unwrap_or_default()).copied()
+        let calls = self.table(
+            dynamic.call_relocations,
+            dynamic.call_relocation_byte_count / each,
+        );
+        data.unwrap_or_default()
+            .iter()
+            .chain(calls.unwrap_or_default())
+            .copied()
     }
 
     /// The symbol with this index.
     pub(super) fn symbol(&self, index: usize) -> Option<Symbol> {
-        self.value(self.dynamic.symbols.checked_add(index.checked_mul(size_of::<Symbol>())?)?)
+        self.value(
+            self.dynamic
+                .symbols
+                .checked_add(index.checked_mul(size_of::<Symbol>())?)?,
+        )
     }
 
     /// The name of a symbol.
@@ -250,7 +278,11 @@ impl<'list> Image<'list> {
 
     /// The text at `offset` of the string table, without its NUL.
     fn text_at(&self, offset: usize) -> Option<&'list [u8]> {
-        let left = self.dynamic.text_byte_count.checked_sub(offset)?.min(NAME_BYTE_MAX);
+        let left = self
+            .dynamic
+            .text_byte_count
+            .checked_sub(offset)?
+            .min(NAME_BYTE_MAX);
         let bytes = self.table::<u8>(self.dynamic.text.checked_add(offset)?, left)?;
         let end = bytes.iter().position(|&byte| byte == 0)?;
         bytes.get(..end)
@@ -261,7 +293,8 @@ impl<'list> Image<'list> {
         (0..DYNAMIC_ENTRY_COUNT_MAX)
             .map_while(|index| {
                 let place = self.dynamic_address + index * size_of::<DynamicEntry>();
-                self.value::<DynamicEntry>(place).filter(|entry| entry.tag != tag::NULL)
+                self.value::<DynamicEntry>(place)
+                    .filter(|entry| entry.tag != tag::NULL)
             })
             .filter(|entry| entry.tag == tag::NEEDED)
             .filter_map(|entry| self.text_at(entry.value))
@@ -365,7 +398,9 @@ pub(super) unsafe fn loaded_ranges<'list>(
 
 /// The hash function of `DT_GNU_HASH`.
 fn gnu_hash(name: &[u8]) -> u32 {
-    name.iter().fold(5_381, |hash: u32, &byte| hash.wrapping_mul(33).wrapping_add(u32::from(byte)))
+    name.iter().fold(5_381, |hash: u32, &byte| {
+        hash.wrapping_mul(33).wrapping_add(u32::from(byte))
+    })
 }
 
 #[cfg(test)]
@@ -374,7 +409,10 @@ mod tests {
 
     #[test]
     fn a_range_covers_what_ends_at_its_end_and_nothing_beyond() {
-        let range = Range { start: 0x1000, end: 0x2000 };
+        let range = Range {
+            start: 0x1000,
+            end: 0x2000,
+        };
         assert!(range.covers(0x1000, 0x1000));
         assert!(range.covers(0x2000, 0));
         assert!(!range.covers(0x1fff, 2));

@@ -6,7 +6,10 @@
 //! not be called: they take another lock of the linker first, and a `dlopen` on another thread
 //! takes the two in the opposite order.
 
-#![expect(unsafe_code, reason = "dl_iterate_phdr is a foreign call with a callback")]
+#![expect(
+    unsafe_code,
+    reason = "dl_iterate_phdr is a foreign call with a callback"
+)]
 
 use std::ffi::{c_int, c_void};
 
@@ -35,7 +38,10 @@ pub(super) fn list_age() -> ListAge {
 unsafe extern "C" fn read_age(info: *mut libc::dl_phdr_info, _: usize, out: *mut c_void) -> c_int {
     // SAFETY: dl_iterate_phdr passes a valid description that nobody else changes during the call.
     let info = unsafe { &*info };
-    let age = ListAge { added_count: info.dlpi_adds, removed_count: info.dlpi_subs };
+    let age = ListAge {
+        added_count: info.dlpi_adds,
+        removed_count: info.dlpi_subs,
+    };
     // SAFETY: `list_age` passed a pointer to a place of this type.
     unsafe { out.cast::<ListAge>().write(age) };
     1
@@ -114,7 +120,9 @@ mod tests {
         let mut found = false;
         with_images(&mut |images, age| {
             assert!(age.added_count >= images.len() as u64);
-            let libc = images.iter().find(|image| image.file_name().starts_with(b"libc.so"));
+            let libc = images
+                .iter()
+                .find(|image| image.file_name().starts_with(b"libc.so"));
             let libc = libc.expect("linked dynamically");
             let malloc = libc.definition(b"malloc").expect("libc has it");
             assert!(libc.has_code_at(malloc));

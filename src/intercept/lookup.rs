@@ -51,13 +51,20 @@ pub(super) extern "C-unwind" fn dlsym(
     // (a function that only libraries opened locally have) ours finds nothing, and the real one
     // answers.
     let found = Real::of(Function::Dlsym, variant).call2(handle, name.expose_provenance());
-    if found == 0 { 0 } else { replace(function, found) }
+    if found == 0 {
+        0
+    } else {
+        replace(function, found)
+    }
 }
 
 /// Whether the interpreter or its foreign-call machinery asks.
 fn is_interpreters(caller: FrameAddress) -> bool {
     let kind = page_kinds::kind_of(caller.call_address());
-    matches!(kind, PageKind::Image(Owner::Interpreter | Owner::ForeignInterface))
+    matches!(
+        kind,
+        PageKind::Image(Owner::Interpreter | Owner::ForeignInterface)
+    )
 }
 
 /// The entry that stands for a function that was looked up, or the function itself.
@@ -70,7 +77,9 @@ fn replace(function: Function, found: usize) -> usize {
     if let Some(tracker) = tracker::tracker() {
         // Else a call of the entry would be shown as a call of this library.
         let name = function.symbol().as_bytes();
-        tracker.capture().learn_foreign_function(Address::new(entry), &library, name);
+        tracker
+            .capture()
+            .learn_foreign_function(Address::new(entry), &library, name);
     }
     entry
 }

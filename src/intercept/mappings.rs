@@ -35,28 +35,39 @@ impl Mappings {
     }
 
     fn parse(text: &[u8]) -> Self {
-        Self(text.split(|&byte| byte == b'\n').filter_map(parse_line).collect())
+        Self(
+            text.split(|&byte| byte == b'\n')
+                .filter_map(parse_line)
+                .collect(),
+        )
     }
 
     /// The mapping that `address` lies in.
     pub(super) fn at(&self, address: usize) -> Option<&Mapping> {
-        let after = self.0.partition_point(|mapping| mapping.range.start <= address);
+        let after = self
+            .0
+            .partition_point(|mapping| mapping.range.start <= address);
         let mapping = self.0.get(after.checked_sub(1)?)?;
         mapping.range.contains(address).then_some(mapping)
     }
 
     /// The main thread's stack.
     pub(super) fn main_stack(&self) -> Option<Range> {
-        self.0.iter().find(|mapping| mapping.is_main_stack).map(|mapping| mapping.range)
+        self.0
+            .iter()
+            .find(|mapping| mapping.is_main_stack)
+            .map(|mapping| mapping.range)
     }
 }
 
 /// `7f10-7f20 r-xp 00000000 08:01 1234    /path`
 fn parse_line(line: &[u8]) -> Option<Mapping> {
-    let line = std::str::from_utf8(line.get(..line.len().min(128))?).ok().or_else(|| {
-        // A path may hold any bytes, and the part before it is all that is needed.
-        std::str::from_utf8(line.get(..64)?).ok()
-    })?;
+    let line = std::str::from_utf8(line.get(..line.len().min(128))?)
+        .ok()
+        .or_else(|| {
+            // A path may hold any bytes, and the part before it is all that is needed.
+            std::str::from_utf8(line.get(..64)?).ok()
+        })?;
     let mut words = line.split_ascii_whitespace();
     let (start, end) = words.next()?.split_once('-')?;
     let flags = words.next()?.as_bytes();
@@ -89,7 +100,10 @@ mod tests {
         let mappings = Mappings::parse(TEXT.as_bytes());
         let code = mappings.at(0x0050_0000).expect("in the second line");
         assert!(code.permissions.execute && !code.permissions.write);
-        assert!(mappings.at(0x006d_2000).is_none(), "the end is not part of it");
+        assert!(
+            mappings.at(0x006d_2000).is_none(),
+            "the end is not part of it"
+        );
         assert!(mappings.at(0).is_none());
         let stack = mappings.main_stack().expect("the last line");
         assert_eq!(stack.start, 0x7ffc_0000);
@@ -99,9 +113,13 @@ mod tests {
     fn this_process_has_a_stack_and_code() {
         let here = 0_u8;
         let mappings = Mappings::read().expect("Linux");
-        let place = mappings.at((&raw const here).addr()).expect("a thread's stack is mapped");
+        let place = mappings
+            .at((&raw const here).addr())
+            .expect("a thread's stack is mapped");
         assert!(place.permissions.write);
-        let code = mappings.at(parse_line as *const () as usize).expect("our code is mapped");
+        let code = mappings
+            .at(parse_line as *const () as usize)
+            .expect("our code is mapped");
         assert!(code.permissions.execute && code.permissions.read);
     }
 }

@@ -36,7 +36,11 @@ impl Opened {
 
 impl Drop for Opened {
     fn drop(&mut self) {
-        let write = if self.before.write { libc::PROT_WRITE } else { 0 };
+        let write = if self.before.write {
+            libc::PROT_WRITE
+        } else {
+            0
+        };
         // Refused only when memory for the kernel's own tables is lacking; the pages then stay
         // writable, which harms nobody.
         let _ = protect(self.range, libc::PROT_READ | write);

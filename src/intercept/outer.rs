@@ -58,7 +58,10 @@ mod tests {
             assert!(is_part_of_another_call(frame(below)));
             let inner = Outer::begin(frame(below));
             drop(inner);
-            assert!(is_part_of_another_call(frame(below)), "the outer mark is back");
+            assert!(
+                is_part_of_another_call(frame(below)),
+                "the outer mark is back"
+            );
         }
         assert!(!is_part_of_another_call(frame(below)));
         set(Word::OuterFunction, frame(at).stack_pointer());

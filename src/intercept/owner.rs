@@ -26,12 +26,26 @@ pub(super) enum Owner {
 
 /// The parts of glibc that earlier versions keep in files of their own, and NSS and iconv modules.
 const C_RUNTIME_PREFIXES: [&[u8]; 13] = [
-    b"libc.so.", b"libc-2.", b"libm.so.", b"libpthread.so.", b"libpthread-2.", b"libdl.so.",
-    b"libdl-2.", b"librt.so.", b"libresolv.so.", b"libutil.so.", b"libnss_", b"libnsl.so.",
+    b"libc.so.",
+    b"libc-2.",
+    b"libm.so.",
+    b"libpthread.so.",
+    b"libpthread-2.",
+    b"libdl.so.",
+    b"libdl-2.",
+    b"librt.so.",
+    b"libresolv.so.",
+    b"libutil.so.",
+    b"libnss_",
+    b"libnsl.so.",
     b"libanl.so.",
 ];
-const CXX_RUNTIME_PREFIXES: [&[u8]; 4] =
-    [b"libstdc++.so.", b"libc++.so.", b"libc++abi.so.", b"libgcc_s.so."];
+const CXX_RUNTIME_PREFIXES: [&[u8]; 4] = [
+    b"libstdc++.so.",
+    b"libc++.so.",
+    b"libc++abi.so.",
+    b"libgcc_s.so.",
+];
 const FOREIGN_INTERFACE_PREFIXES: [&[u8]; 3] = [b"_ctypes.", b"_cffi_backend.", b"libffi.so."];
 
 impl Owner {

@@ -5,7 +5,10 @@
 //! was judged before. A byte may be out of date where memory was unmapped and used again; both
 //! questions are asked again in detail before anybody is accused.
 
-#![expect(unsafe_code, reason = "turns published leaf pointers back into references")]
+#![expect(
+    unsafe_code,
+    reason = "turns published leaf pointers back into references"
+)]
 
 use std::sync::OnceLock;
 
@@ -54,7 +57,9 @@ static DIRECTORY: OnceLock<Option<Table<LeafPointer>>> = OnceLock::new();
 
 /// Maps the directory; `false` when the kernel refuses, and then every page stays unseen.
 pub(super) fn prepare() -> bool {
-    DIRECTORY.get_or_init(|| Table::new(DIRECTORY_SLOTS)).is_some()
+    DIRECTORY
+        .get_or_init(|| Table::new(DIRECTORY_SLOTS))
+        .is_some()
 }
 
 fn directory() -> Option<&'static Table<LeafPointer>> {
@@ -62,7 +67,10 @@ fn directory() -> Option<&'static Table<LeafPointer>> {
 }
 
 fn leaf(address: usize) -> Option<&'static Table<PageByte>> {
-    let leaf = directory()?.get(address >> LEAF_BITS)?.0.load(Ordering::Acquire);
+    let leaf = directory()?
+        .get(address >> LEAF_BITS)?
+        .0
+        .load(Ordering::Acquire);
     // SAFETY: only `map_leaf` stores here, and what it stores is leaked.
     unsafe { leaf.as_ref() }
 }
@@ -72,7 +80,10 @@ fn map_leaf(address: usize) -> Option<&'static Table<PageByte>> {
     let place = &directory()?.get(address >> LEAF_BITS)?.0;
     let fresh = Box::into_raw(Box::new(Table::new(LEAF_PAGES)?));
     let null = std::ptr::null_mut();
-    if place.compare_exchange(null, fresh, Ordering::AcqRel, Ordering::Acquire).is_err() {
+    if place
+        .compare_exchange(null, fresh, Ordering::AcqRel, Ordering::Acquire)
+        .is_err()
+    {
         // SAFETY: the exchange failed, so this thread still owns the box it just made.
         drop(unsafe { Box::from_raw(fresh) });
     }
@@ -114,7 +125,10 @@ const OWNERS: [Owner; 8] = [
 const _: () = {
     let mut place = 0;
     while place < OWNERS.len() {
-        assert!(OWNERS[place] as usize == place + Owner::User as usize, "owners by number");
+        assert!(
+            OWNERS[place] as usize == place + Owner::User as usize,
+            "owners by number"
+        );
         place += 1;
     }
 };
@@ -154,13 +168,25 @@ mod tests {
         assert!(prepare());
         // Across the border of two leaves.
         let border = 0x1234 << LEAF_BITS;
-        let range = Range { start: border - PAGE, end: border + PAGE + 1 };
+        let range = Range {
+            start: border - PAGE,
+            end: border + PAGE + 1,
+        };
         mark(range, PageKind::Image(Owner::CRuntime));
         assert_eq!(kind_of(border - PAGE - 1), PageKind::Unseen);
         assert_eq!(kind_of(border - PAGE), PageKind::Image(Owner::CRuntime));
-        assert_eq!(kind_of(border + 2 * PAGE - 1), PageKind::Image(Owner::CRuntime));
+        assert_eq!(
+            kind_of(border + 2 * PAGE - 1),
+            PageKind::Image(Owner::CRuntime)
+        );
         assert_eq!(kind_of(border + 2 * PAGE), PageKind::Unseen);
-        mark(Range { start: border, end: border + 1 }, PageKind::Ordinary);
+        mark(
+            Range {
+                start: border,
+                end: border + 1,
+            },
+            PageKind::Ordinary,
+        );
         assert!(is_ordinary(border + 5));
         assert_eq!(kind_of(usize::MAX), PageKind::Unseen);
     }

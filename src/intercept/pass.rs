@@ -54,7 +54,10 @@ impl<'list> Pass<'list> {
     pub(super) fn new(images: &'list [Image<'list>], places: &KnownPlaces, now: u64) -> Self {
         Self {
             images,
-            owners: images.iter().map(|image| Owner::of(image, places)).collect(),
+            owners: images
+                .iter()
+                .map(|image| Owner::of(image, places))
+                .collect(),
             order: SearchOrder::of(images),
             mappings: Mappings::read().unwrap_or_default(),
             now,
@@ -65,7 +68,10 @@ impl<'list> Pass<'list> {
     pub(super) fn for_lookup(images: &'list [Image<'list>], places: &KnownPlaces) -> Self {
         Self {
             images,
-            owners: images.iter().map(|image| Owner::of(image, places)).collect(),
+            owners: images
+                .iter()
+                .map(|image| Owner::of(image, places))
+                .collect(),
             order: SearchOrder::of(images),
             mappings: Mappings::default(),
             now: 0,
@@ -98,14 +104,20 @@ impl<'list> Pass<'list> {
     /// Returns how many objects have to wait for a later pass.
     pub(super) fn run(&self, book: &mut Book, again: bool) -> usize {
         for gone in book.take_unloaded(self.images) {
-            gone.ranges.iter().for_each(|&range| page_kinds::mark(range, PageKind::Unseen));
+            gone.ranges
+                .iter()
+                .for_each(|&range| page_kinds::mark(range, PageKind::Unseen));
         }
         targets::forget_unloaded(|address| self.is_code(address));
         let mut waiting_count = 0;
         for (place, image) in self.images.iter().enumerate() {
             let owner = self.owners.get(place).copied().unwrap_or(Owner::User);
             let known = book.known(image);
-            if known.as_ref().is_some_and(|known| known.progress == Progress::Done) && !again {
+            if known
+                .as_ref()
+                .is_some_and(|known| known.progress == Progress::Done)
+                && !again
+            {
                 continue;
             }
             if known.is_none() {
@@ -140,7 +152,10 @@ impl<'list> Pass<'list> {
     fn relro_is_open(&self, image: &Image<'_>) -> bool {
         let pages = image.relro_pages(PAGE);
         pages.start < pages.end
-            && self.mappings.at(pages.start).is_some_and(|mapping| mapping.permissions.write)
+            && self
+                .mappings
+                .at(pages.start)
+                .is_some_and(|mapping| mapping.permissions.write)
     }
 
     /// Rewrites the slots of one object; `false` when one of them is not relocated yet.
@@ -200,7 +215,12 @@ impl<'list> Pass<'list> {
             // Bound by another thread this very moment: the second look finds the final value.
             return SlotOutcome::NotRelocated;
         }
-        let note = PatchedSlot { address, original: held, function, variant };
+        let note = PatchedSlot {
+            address,
+            original: held,
+            function,
+            variant,
+        };
         if let Some(known) = book.known(image) {
             known.note(note);
         }
@@ -210,7 +230,10 @@ impl<'list> Pass<'list> {
     /// Whether `address` is in executable memory.
     fn is_code(&self, address: usize) -> bool {
         self.images.iter().any(|image| image.has_code_at(address))
-            || self.mappings.at(address).is_some_and(|mapping| mapping.permissions.execute)
+            || self
+                .mappings
+                .at(address)
+                .is_some_and(|mapping| mapping.permissions.execute)
     }
 
     /// The function that a call through a slot of `images[place]` holding `held` ends in.
@@ -225,19 +248,29 @@ impl<'list> Pass<'list> {
         // stub of the linkage table. Calling that would have ld.so bind the slot anew.
         let is_definition = self.images.get(holder)?.definition(name) == Some(held);
         let is_stub = !is_definition && (holder == place || holder == 0);
-        if is_stub { self.order.definition(self.images, place, name) } else { Some(held) }
+        if is_stub {
+            self.order.definition(self.images, place, name)
+        } else {
+            Some(held)
+        }
     }
 
     /// What is known of the function at `address`.
     pub(super) fn target_at(&self, address: usize) -> Target {
         let holder = self.images.iter().position(|image| image.contains(address));
         let owner = holder.and_then(|place| self.owners.get(place).copied());
-        Target { address, standard: owner.is_some_and(Owner::is_standard) }
+        Target {
+            address,
+            standard: owner.is_some_and(Owner::is_standard),
+        }
     }
 
     /// Sees to it that a slot can be written.
     fn open(&self, image: &Image<'_>, address: usize, opened: &mut Option<Opened>) -> bool {
-        if opened.as_ref().is_some_and(|opened| opened.contains(address)) {
+        if opened
+            .as_ref()
+            .is_some_and(|opened| opened.contains(address))
+        {
             return true;
         }
         let Some(mapping) = self.mappings.at(address) else {
@@ -247,10 +280,17 @@ impl<'list> Pass<'list> {
             return true;
         }
         let relro = image.relro_pages(PAGE);
-        let whole = relro.contains(address)
-            && mapping.range.covers(relro.start, relro.end - relro.start);
+        let whole =
+            relro.contains(address) && mapping.range.covers(relro.start, relro.end - relro.start);
         let page = address & !(PAGE - 1);
-        let range = if whole { relro } else { Range { start: page, end: page + PAGE } };
+        let range = if whole {
+            relro
+        } else {
+            Range {
+                start: page,
+                end: page + PAGE,
+            }
+        };
         *opened = Opened::new(range, mapping.permissions);
         opened.is_some()
     }
@@ -298,9 +338,13 @@ fn remember<'book>(
     now: u64,
 ) -> &'book mut KnownImage {
     let identity = image.identity();
-    let place = book.images.iter().position(|known| known.identity == identity);
+    let place = book
+        .images
+        .iter()
+        .position(|known| known.identity == identity);
     let place = place.unwrap_or_else(|| {
-        book.images.push(KnownImage::new(image, owner, Progress::BeingRelocated(now)));
+        book.images
+            .push(KnownImage::new(image, owner, Progress::BeingRelocated(now)));
         book.images.len() - 1
     });
     &mut book.images[place]
@@ -315,6 +359,12 @@ fn mark_pages(image: &Image<'_>, owner: Owner) {
         } else {
             range.end & !(PAGE - 1)
         };
-        page_kinds::mark(Range { start: range.start, end }, PageKind::Image(owner));
+        page_kinds::mark(
+            Range {
+                start: range.start,
+                end,
+            },
+            PageKind::Image(owner),
+        );
     }
 }

@@ -6,7 +6,10 @@
 //! process that forked in the middle of a pass finds it held by a thread that does not exist, and
 //! the book half-written. Such a child makes no more passes and restores nothing.
 
-#![expect(unsafe_code, reason = "shares the book between threads behind a lock of its own")]
+#![expect(
+    unsafe_code,
+    reason = "shares the book between threads behind a lock of its own"
+)]
 
 use std::cell::UnsafeCell;
 
@@ -33,8 +36,10 @@ struct SharedBook {
 // SAFETY: the book is reached through `with_book` alone, which lets one thread in at a time.
 unsafe impl Sync for SharedBook {}
 
-static BOOK: SharedBook =
-    SharedBook { state: AtomicU32::new(FREE), book: UnsafeCell::new(Book::new()) };
+static BOOK: SharedBook = SharedBook {
+    state: AtomicU32::new(FREE),
+    book: UnsafeCell::new(Book::new()),
+};
 
 /// The age of the list at the last pass, for the quick question.
 static SEEN_ADDED: AtomicU64 = AtomicU64::new(0);
@@ -55,7 +60,10 @@ impl Drop for Held {
 /// Works on the book alone; `None` in a child that lost it.
 pub(super) fn with_book<T>(work: impl FnOnce(&mut Book) -> T) -> Option<T> {
     loop {
-        match BOOK.state.compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed) {
+        match BOOK
+            .state
+            .compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed)
+        {
             Ok(_) => break,
             Err(LOST_IN_FORK) => return None,
             Err(_) => std::thread::yield_now(),
@@ -70,8 +78,9 @@ pub(super) fn with_book<T>(work: impl FnOnce(&mut Book) -> T) -> Option<T> {
 /// Called in a forked child, where no other thread exists: a lock that is held now will never be
 /// given back.
 pub(super) fn after_fork_in_child() {
-    let _ =
-        BOOK.state.compare_exchange(HELD, LOST_IN_FORK, Ordering::Relaxed, Ordering::Relaxed);
+    let _ = BOOK
+        .state
+        .compare_exchange(HELD, LOST_IN_FORK, Ordering::Relaxed, Ordering::Relaxed);
 }
 
 /// Rewrites the slots of everything loaded now, and from now on of what is loaded later. Returns
@@ -110,8 +119,7 @@ pub(super) fn look_for_new_libraries(places: &KnownPlaces) {
     }
     let age = loaded::list_age();
     let due = LOOK_AGAIN_AT.load(Ordering::Relaxed);
-    if age.added_count != SEEN_ADDED.load(Ordering::Acquire)
-        || (due != 0 && milliseconds() >= due)
+    if age.added_count != SEEN_ADDED.load(Ordering::Acquire) || (due != 0 && milliseconds() >= due)
     {
         look_now(places, due);
     }
@@ -143,7 +151,11 @@ fn make_pass(book: &mut Book, places: &KnownPlaces, again: bool) {
     });
     // A second look at fresh slots, and then as many as waiting objects need.
     let fresh = slot_count(book) != changed_before;
-    let next = if fresh || waiting_count > 0 { milliseconds() + SECOND_LOOK_MILLISECONDS } else { 0 };
+    let next = if fresh || waiting_count > 0 {
+        milliseconds() + SECOND_LOOK_MILLISECONDS
+    } else {
+        0
+    };
     LOOK_AGAIN_AT.store(next, Ordering::Relaxed);
 }
 
@@ -153,7 +165,10 @@ fn slot_count(book: &Book) -> usize {
 
 /// A steady clock, cheap because it is coarse: milliseconds since some moment, never zero.
 fn milliseconds() -> u64 {
-    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
     // SAFETY: `now` is a place for the answer; this clock exists on every Linux.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &raw mut now) };
     let seconds = u64::try_from(now.tv_sec).unwrap_or_default();

@@ -72,13 +72,7 @@ pub(super) fn is_to_be_executed(real: Real, block: usize, frame: Frame) -> bool 
 
 /// Decides the release of an address that the ledger knows.
 #[inline(never)]
-fn decide(
-    tracker: &Tracker,
-    found: &Found<'_>,
-    real: Real,
-    block: usize,
-    frame: Frame,
-) -> bool {
+fn decide(tracker: &Tracker, found: &Found<'_>, real: Real, block: usize, frame: Frame) -> bool {
     if is_our_own_work() {
         return true;
     }
@@ -121,5 +115,8 @@ fn may_withhold(real: Real) -> bool {
     let family = real.function().family();
     real.is_standard()
         && gate::is_on()
-        && matches!(family, FamilyId::MALLOC | FamilyId::NEW | FamilyId::NEW_ARRAY)
+        && matches!(
+            family,
+            FamilyId::MALLOC | FamilyId::NEW | FamilyId::NEW_ARRAY
+        )
 }

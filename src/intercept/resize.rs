@@ -42,7 +42,12 @@ pub(super) extern "C-unwind" fn realloc(
     variant: Variant,
 ) -> usize {
     let real = Real::of(Function::Realloc, variant);
-    let request = Request { real, block, size: Some(size), frame };
+    let request = Request {
+        real,
+        block,
+        size: Some(size),
+        frame,
+    };
     resize(request, |room| real.call2(block, room.unwrap_or(size)))
 }
 
@@ -55,7 +60,12 @@ pub(super) extern "C-unwind" fn reallocarray(
     variant: Variant,
 ) -> usize {
     let real = Real::of(Function::ReallocArray, variant);
-    let request = Request { real, block, size: count.checked_mul(size), frame };
+    let request = Request {
+        real,
+        block,
+        size: count.checked_mul(size),
+        frame,
+    };
     resize(request, |room| match room {
         Some(room) => real.call3(block, 1, room),
         None => real.call3(block, count, size),
@@ -66,9 +76,18 @@ pub(super) extern "C-unwind" fn reallocarray(
 /// request on as it is.
 #[inline]
 fn resize(request: Request, mut call: impl FnMut(Option<usize>) -> usize) -> usize {
-    let Request { real, block, size, frame } = request;
+    let Request {
+        real,
+        block,
+        size,
+        frame,
+    } = request;
     if block == 0 {
-        return if gate::is_watching() { allocate(real, frame, size, call) } else { call(None) };
+        return if gate::is_watching() {
+            allocate(real, frame, size, call)
+        } else {
+            call(None)
+        };
     }
     let Some(tracker) = tracker::existing() else {
         return call(None);
@@ -103,7 +122,12 @@ fn resize_unknown(
     tracker: &Tracker,
     mut call: impl FnMut(Option<usize>) -> usize,
 ) -> usize {
-    let Request { real, block, size, frame } = request;
+    let Request {
+        real,
+        block,
+        size,
+        frame,
+    } = request;
     let fine = !real.is_standard()
         || !gate::is_on()
         || unknown::looks_ordinary(block, frame)
@@ -125,12 +149,18 @@ fn resize_known(
     tracker: &'static Tracker,
     mut call: impl FnMut(Option<usize>) -> usize,
 ) -> usize {
-    let Request { real, size, frame, .. } = request;
+    let Request {
+        real, size, frame, ..
+    } = request;
     if size == Some(0) {
         return release_by_resize(request, call);
     }
     let place = gate::place_of(frame.caller());
-    let admission = gate::Admission { tracker, place, flags: 0 };
+    let admission = gate::Admission {
+        tracker,
+        place,
+        flags: 0,
+    };
     let Some((size, room)) = room(real, size, admission) else {
         return call(None);
     };
@@ -139,7 +169,9 @@ fn resize_known(
         return 0;
     };
     let asked = (room.flags != 0).then_some(room.byte_count);
-    let flags = resize.as_ref().map_or(0, |resize| resize.flags & KEPT_FLAGS);
+    let flags = resize
+        .as_ref()
+        .map_or(0, |resize| resize.flags & KEPT_FLAGS);
     let moved = {
         let _outer = Outer::begin(frame);
         call(asked)
@@ -179,7 +211,9 @@ fn begin(request: Request, tracker: &Tracker) -> Option<Option<Resize>> {
 
 /// A resize to nothing releases, and glibc gives null for it. Another allocator may give a block.
 fn release_by_resize(request: Request, mut call: impl FnMut(Option<usize>) -> usize) -> usize {
-    let Request { real, block, frame, .. } = request;
+    let Request {
+        real, block, frame, ..
+    } = request;
     if !is_to_be_executed(real, block, frame) {
         return 0;
     }

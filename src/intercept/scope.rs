@@ -18,13 +18,19 @@ impl SearchOrder {
     /// Finds out which objects were loaded with the program: ld.so lists them first.
     pub(super) fn of(images: &[Image<'_>]) -> Self {
         let last = closure(images, 0).into_iter().max().unwrap_or(0);
-        Self { program_count: (last + 1).min(images.len()) }
+        Self {
+            program_count: (last + 1).min(images.len()),
+        }
     }
 
     /// The address that a reference to `name` in `images[of]` is bound to.
     pub(super) fn definition(&self, images: &[Image<'_>], of: usize, name: &[u8]) -> Option<usize> {
         let image = images.get(of)?;
-        let own = if image.is_symbolic() { image.definition(name) } else { None };
+        let own = if image.is_symbolic() {
+            image.definition(name)
+        } else {
+            None
+        };
         own.or_else(|| self.program_definition(images, name))
             .or_else(|| {
                 let mut order = closure(images, of).into_iter();
@@ -35,7 +41,10 @@ impl SearchOrder {
 
     /// The definition that most of the process uses.
     pub(super) fn program_definition(&self, images: &[Image<'_>], name: &[u8]) -> Option<usize> {
-        images.iter().take(self.program_count).find_map(|image| image.definition(name))
+        images
+            .iter()
+            .take(self.program_count)
+            .find_map(|image| image.definition(name))
     }
 }
 

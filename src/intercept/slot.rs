@@ -14,7 +14,8 @@ pub(super) fn read(image: &Image<'_>, address: usize) -> Option<usize> {
 /// the page can be written.
 pub(super) fn exchange(image: &Image<'_>, address: usize, held: usize, new: usize) -> bool {
     slot(image, address).is_some_and(|slot| {
-        slot.compare_exchange(held, new, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        slot.compare_exchange(held, new, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
     })
 }
 

@@ -1,6 +1,9 @@
 //! Where this thread's stack is: asked once for each thread, then kept in two thread-local words.
 
-#![expect(unsafe_code, reason = "asks the C library and the kernel about the thread")]
+#![expect(
+    unsafe_code,
+    reason = "asks the C library and the kernel about the thread"
+)]
 
 use super::image::Range;
 use super::mappings::Mappings;
@@ -44,7 +47,10 @@ pub(super) fn may_be_in_use(address: usize, stack_pointer: usize) -> bool {
 fn bounds() -> Option<Range> {
     let top = get(Word::StackTop);
     if top != 0 {
-        return Some(Range { start: get(Word::StackBottom), end: top });
+        return Some(Range {
+            start: get(Word::StackBottom),
+            end: top,
+        });
     }
     find_bounds()
 }
@@ -53,7 +59,11 @@ fn bounds() -> Option<Range> {
 fn find_bounds() -> Option<Range> {
     // What glibc allocates meanwhile is our doing.
     let _ours = OurOwnWork::begin();
-    let range = if is_main_thread() { of_main_thread() } else { of_started_thread() }?;
+    let range = if is_main_thread() {
+        of_main_thread()
+    } else {
+        of_started_thread()
+    }?;
     set(Word::StackBottom, range.start);
     set(Word::StackTop, range.end);
     Some(range)
@@ -70,13 +80,23 @@ fn is_main_thread() -> bool {
 /// From the kernel's list: glibc would read the same with stdio, whose locks the caller may hold.
 fn of_main_thread() -> Option<Range> {
     let end = Mappings::read()?.main_stack()?.end;
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
     // SAFETY: `limit` is a place for the answer.
     let known = unsafe { libc::getrlimit(libc::RLIMIT_STACK, &raw mut limit) } == 0;
     let byte_count = usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX);
     let limited = known && byte_count < UNLIMITED_STACK_BYTES;
-    let byte_count = if limited { byte_count } else { UNLIMITED_STACK_BYTES };
-    Some(Range { start: end.saturating_sub(byte_count), end })
+    let byte_count = if limited {
+        byte_count
+    } else {
+        UNLIMITED_STACK_BYTES
+    };
+    Some(Range {
+        start: end.saturating_sub(byte_count),
+        end,
+    })
 }
 
 fn of_started_thread() -> Option<Range> {
@@ -94,7 +114,10 @@ fn of_started_thread() -> Option<Range> {
     };
     // SAFETY: as above; they are not used afterwards.
     let _ = unsafe { libc::pthread_attr_destroy(attributes.as_mut_ptr()) };
-    (status == 0).then(|| Range { start: start.addr(), end: start.addr() + byte_count })
+    (status == 0).then(|| Range {
+        start: start.addr(),
+        end: start.addr() + byte_count,
+    })
 }
 
 #[cfg(test)]
@@ -115,6 +138,8 @@ mod tests {
     #[test]
     fn locals_are_on_the_stack_and_boxes_are_not() {
         check_this_thread();
-        std::thread::spawn(check_this_thread).join().expect("no assertion failed");
+        std::thread::spawn(check_this_thread)
+            .join()
+            .expect("no assertion failed");
     }
 }

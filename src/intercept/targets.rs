@@ -62,7 +62,10 @@ pub(super) fn variant_for(function: Function, target: Target) -> Option<Variant>
     let place = row
         .iter()
         .position(|place| place.load(Ordering::Relaxed) == target.address)
-        .or_else(|| row.iter().position(|place| place.load(Ordering::Relaxed) == 0))?;
+        .or_else(|| {
+            row.iter()
+                .position(|place| place.load(Ordering::Relaxed) == 0)
+        })?;
     let bit = 1 << place;
     if target.standard {
         STANDARD[function as usize].fetch_or(bit, Ordering::Relaxed);
@@ -89,5 +92,8 @@ pub(super) fn forget_unloaded(is_loaded: impl Fn(usize) -> bool) {
 
 /// How many real functions of this name were met.
 pub(super) fn variant_count(function: Function) -> usize {
-    TARGETS[function as usize].iter().filter(|place| place.load(Ordering::Relaxed) != 0).count()
+    TARGETS[function as usize]
+        .iter()
+        .filter(|place| place.load(Ordering::Relaxed) != 0)
+        .count()
 }

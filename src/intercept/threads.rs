@@ -3,7 +3,10 @@
 //! Outside a foreign call the real function is called as it is: OpenBLAS's threads, started at
 //! import, are nobody's.
 
-#![expect(unsafe_code, reason = "passes a block through the thread's argument, and calls its start")]
+#![expect(
+    unsafe_code,
+    reason = "passes a block through the thread's argument, and calls its start"
+)]
 
 use std::ffi::c_void;
 use std::ptr::NonNull;
@@ -37,7 +40,12 @@ pub(super) extern "C-unwind" fn pthread_create(
     variant: Variant,
 ) -> usize {
     let real = Real::of(Function::PthreadCreate, variant);
-    let plain = [thread, attributes, start as *const () as usize, argument.expose_provenance()];
+    let plain = [
+        thread,
+        attributes,
+        start as *const () as usize,
+        argument.expose_provenance(),
+    ];
     if !gate::is_watching() || is_our_own_work() {
         return real.call4(plain);
     }
@@ -45,7 +53,11 @@ pub(super) extern "C-unwind" fn pthread_create(
     if foreign_notes::with_notes(frame, |_| ()).is_none() {
         return real.call4(plain);
     }
-    let legacy = Box::new(Legacy { start, argument, function: foreign::current() });
+    let legacy = Box::new(Legacy {
+        start,
+        argument,
+        function: foreign::current(),
+    });
     let legacy = Box::into_raw(legacy);
     let begin: Start = begin;
     let begin = begin as *const () as usize;
@@ -61,7 +73,11 @@ pub(super) extern "C-unwind" fn pthread_create(
 unsafe extern "C-unwind" fn begin(legacy: *mut c_void) -> *mut c_void {
     // SAFETY: `pthread_create` above passed a box of this type to this thread alone.
     let legacy = unsafe { Box::from_raw(legacy.cast::<Legacy>()) };
-    let Legacy { start, argument, function } = *legacy;
+    let Legacy {
+        start,
+        argument,
+        function,
+    } = *legacy;
     let mut notes = ForeignNotes::new(false, 0);
     // Ends also when the thread is cancelled or calls `pthread_exit`, which unwinds.
     let _call = ForeignCall::begin_thread(NonNull::from(&mut notes), function);

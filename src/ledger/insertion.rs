@@ -7,7 +7,6 @@ use super::book::Ledger;
 use super::chain::{Chain, Found};
 use super::record::{NewBlock, Record, flag};
 use super::threads::Seat;
-use super::vacancy::Vacancy;
 use super::transition::Event;
 use super::word::Word;
 use super::{BlockState, StackId, ThreadNumber};

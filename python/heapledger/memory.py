@@ -218,12 +218,10 @@ def _recorded(owner: Owner, size: int, known: BlockStructure | None) -> Owner:
     """Enter the block into the ledger, or complete its record; return who can release it."""
     family = owner.family if isinstance(owner, AdoptedOwner) else FAMILY_ADOPTED
     if known is not None:
-        if not known.is_announced:
+        if not known.is_announced or known.size or not size:
             return owner
-        if known.family != FAMILY_ADOPTED:
-            family = known.family
-        if (known.size, known.family) == (size, family):
-            return owner
+        # A handle of unknown size: its family was declared when it was allocated.
+        family = known.family
     try:
         origins.call(interface.adopt, owner.address, size, family)
     except (LimitError, OutOfMemoryError):

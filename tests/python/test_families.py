@@ -138,6 +138,24 @@ def test_adopting_a_handle_completes_its_record(
     assert watched.leaks == []
 
 
+def test_a_recorded_block_can_get_a_declared_owner_later(
+    shared: ctypes.CDLL, foo: Family, watched: Watch
+) -> None:
+    handle = shared.foo_open(7)
+    heapledger.adopt(handle, 4)
+    block = heapledger.adopt(handle, free=shared.foo_close)
+    assert block.size == 4
+    block.free()
+    assert block.freed
+    assert watched.findings == []
+    part = heapledger.adopt(foo.allocate(7), 4)
+    smaller = heapledger.adopt(part.address, 2, free=shared.foo_close)
+    assert smaller.size == 2
+    smaller.free()
+    assert watched.findings == []
+    assert watched.leaks == []
+
+
 def test_release_through_the_family_releases_the_block(
     shared: ctypes.CDLL, foo: Family, watched: Watch
 ) -> None:

@@ -48,7 +48,7 @@ print("the last line")
 def cli(tmp_path: Path) -> Cli:
     """Run `python -m heapledger` in an empty directory."""
 
-    def run(*words: object, **options: Any) -> subprocess.CompletedProcess[str]:  # noqa: ANN401
+    def run(*words: object, **options: Any) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, **options.pop("environment", {})}
         return subprocess.run(
             [sys.executable, "-m", "heapledger", *map(str, words)],

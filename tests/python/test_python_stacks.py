@@ -4,7 +4,8 @@ Each test calls the library through ``ctypes`` in a situation that has its own k
 compares what it read with what the interpreter says. Runs on every supported interpreter, with
 nothing but pytest:
 
-    HEAPLEDGER_LIBRARY=target/release/libheapledger.so python -m pytest tests/python/test_python_stacks.py
+    export HEAPLEDGER_LIBRARY=target/release/libheapledger.so
+    python -m pytest tests/python/test_python_stacks.py
 """
 
 from __future__ import annotations
@@ -296,7 +297,7 @@ def test_each_of_many_short_lived_functions_is_told_apart(check: Checker) -> Non
 
 
 def test_non_ascii_names(check: Checker) -> None:
-    for name, file in [("é", "/nowhere/été.py"), ("функция", "/файл.py"), ("𝔘", "/漢字_😀.py")]:
+    for name, file in [("é", "/nowhere/été.py"), ("функция", "/файл.py"), ("𝔘", "/漢字_😀.py")]:  # noqa: RUF001
         source = f"def {name}():\n  check()\n\n{name}()"
         exec(compile(source, file, "exec"), {"check": check})
 

@@ -41,7 +41,7 @@ RUN = [sys.executable, "-m", "heapledger", "run", "--scope", "explicit", "--quie
 class Running:
     """A program under `run` that has said "ready"; its process group is its own."""
 
-    def __init__(self, script: Path, **options: Any) -> None:  # noqa: ANN401
+    def __init__(self, script: Path, **options: Any) -> None:
         """Start it."""
         self.process = subprocess.Popen(
             [*RUN, str(script)],

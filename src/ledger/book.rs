@@ -1,8 +1,9 @@
 //! The ledger itself: from an address to its record, and what may be done to it.
 
 use super::chain::{Chain, Found, Ticket};
+use super::insertion::SEARCH_BYTE_COUNT_MIN;
 use super::record::{BlockRecord, Record, flag};
-use super::threads::{Seat, Threads};
+use super::threads::{Corner, Seat, Threads};
 use super::totals::{Sums, Totals};
 use super::transition::{Event, Outcome};
 use super::vacancy::Vacancy;
@@ -33,10 +34,10 @@ pub struct LedgerCounters {
 pub struct Ledger {
     pub(super) map: PageMap,
     pub(super) vacancy: Vacancy,
-    threads: Threads,
+    pub(super) threads: Threads,
     pub(super) totals: Totals,
     epoch: AtomicU32,
-    /// The size of the largest block so far: how far a search for a block around an address goes.
+    /// The size of the largest block so far, if it is larger than `SEARCH_BYTE_COUNT_MIN`.
     pub(super) largest: AtomicUsize,
     pub(super) dropped: AtomicU64,
     pub(super) superseded: AtomicU64,
@@ -48,8 +49,8 @@ impl Ledger {
     pub fn new() -> Option<Self> {
         Some(Self {
             map: PageMap::new()?,
-            vacancy: Vacancy::new(),
-            threads: Threads::new(),
+            vacancy: Vacancy::new()?,
+            threads: Threads::new()?,
             totals: Totals::default(),
             epoch: AtomicU32::new(1),
             largest: AtomicUsize::new(0),
@@ -63,19 +64,20 @@ impl Ledger {
     #[must_use]
     pub fn find(&self, address: Address) -> Option<Found<'_>> {
         let slot = self.map.slot(address)?;
-        let number = slot.load(Ordering::Acquire);
-        let record = self.vacancy.record(number)?;
-        let word = record.word();
-        if word.is(BlockState::Live, address) {
-            return Some(Found::new(Ticket { number, word }, record));
+        let mut number = slot.load(Ordering::Acquire);
+        let mut record = self.vacancy.record(number)?;
+        let mut word = record.word();
+        if !word.is(BlockState::Live, address) {
+            Ticket { number, word } = self.find_along(slot, address)?;
+            record = self.vacancy.record(number)?;
         }
-        self.find_along(slot, address)
+        Some(Found::new(Ticket { number, word }, record))
     }
 
     /// Every case but the usual one. A record that is being filled for this address is waited for:
     /// its block may have been released before, and is about to be the program's again.
     #[inline(never)]
-    fn find_along<'a>(&'a self, slot: &'a AtomicU32, address: Address) -> Option<Found<'a>> {
+    fn find_along(&self, slot: &AtomicU32, address: Address) -> Option<Ticket> {
         let mut best = None;
         for _ in 0..FILL_WAIT_COUNT {
             best = None;
@@ -85,9 +87,9 @@ impl Ledger {
                     continue;
                 }
                 match found.state() {
-                    Some(BlockState::Live) => return Some(found),
+                    Some(BlockState::Live) => return Some(found.ticket()),
                     Some(BlockState::Quarantined | BlockState::Freed) => {
-                        best = best.or(Some(found));
+                        best = best.or(Some(found.ticket()));
                     }
                     None => is_being_filled = true,
                 }
@@ -103,7 +105,10 @@ impl Ledger {
     /// The block that `address` lies in, the living before the released.
     #[must_use]
     pub fn containing(&self, address: Address) -> Option<BlockRecord> {
-        let reach = self.largest.load(Ordering::Relaxed);
+        let reach = self
+            .largest
+            .load(Ordering::Relaxed)
+            .max(SEARCH_BYTE_COUNT_MIN);
         let search = |wanted: fn(BlockState) -> bool| {
             self.map.search_back(address, reach, |place, slot| {
                 self.chain(slot, place).find_map(|found| {
@@ -115,7 +120,8 @@ impl Ledger {
         search(|state| state == BlockState::Live).or_else(|| search(|_| true))
     }
 
-    /// Gives a live block another size and family, keeping its origin.
+    /// Gives a live block another size and family, keeping its origin. A thread that releases it at
+    /// the same moment may count the size it had before.
     pub fn redeclare(&self, found: &Found<'_>, size: ByteCount, family: super::FamilyId) {
         let before = found.extent().0.get() as u64;
         found.record.redeclare(size, family);
@@ -137,14 +143,25 @@ impl Ledger {
         released: StackId,
     ) -> Result<Ticket, Outcome> {
         let word = found.record.apply(found.ticket().word, event)?;
-        let seat = self.seat();
-        found.record.note_release(word, released, seat.number());
         let (size, _) = found.extent();
-        self.totals.count_release(&seat, size.get() as u64);
+        if let Some(corner) = self.own_corner() {
+            found.record.note_release(released, corner.number());
+            let seat = Seat::Own(corner);
+            self.totals.count_release(&seat, size.get() as u64);
+        } else {
+            self.note_seated(found.record, size, released);
+        }
         Ok(Ticket {
             number: found.ticket().number,
             word,
         })
+    }
+
+    #[cold]
+    fn note_seated(&self, record: &Record, size: ByteCount, released: StackId) {
+        let seat = self.seat();
+        record.note_release(released, seat.number());
+        self.totals.count_release(&seat, size.get() as u64);
     }
 
     /// Takes a block out of quarantine. `None` when the record has moved on: then the memory is
@@ -258,7 +275,6 @@ impl Ledger {
     }
 
     /// Loom runs all model threads on one system thread, so they share a corner there.
-    #[inline]
     pub(super) fn seat(&self) -> Seat<'_> {
         if cfg!(loom) {
             self.threads.shared()
@@ -268,11 +284,16 @@ impl Ledger {
     }
 
     #[inline]
+    pub(super) fn own_corner(&self) -> Option<&Corner> {
+        if cfg!(loom) { None } else { self.threads.own() }
+    }
+
+    #[inline]
     pub(super) fn epoch_now(&self) -> Epoch {
         Epoch(self.epoch.load(Ordering::Relaxed))
     }
 
-    fn chain<'a>(&'a self, slot: &'a AtomicU32, address: Address) -> Chain<'a> {
+    pub(super) fn chain<'a>(&'a self, slot: &'a AtomicU32, address: Address) -> Chain<'a> {
         Chain::new(&self.vacancy, slot, address)
     }
 }

@@ -4,10 +4,11 @@
 //! waits until that is filled, and then replaces it.
 
 use super::book::Ledger;
-use super::chain::{Chain, Found};
+use super::chain::Found;
 use super::record::{NewBlock, Record, flag};
-use super::threads::Seat;
+use super::threads::{Corner, Seat};
 use super::transition::Event;
+use super::vacancy::Vacancy;
 use super::word::Word;
 use super::{BlockState, StackId, ThreadNumber};
 use crate::memory::sync::{AtomicU32, Ordering, spin};
@@ -15,6 +16,10 @@ use crate::memory::{Address, ByteCount};
 
 /// How often an insertion starts again when others change the same granule.
 const INSERT_TRY_COUNT: usize = if cfg!(loom) { 4 } else { 1_000 };
+
+/// The search for a block around an address goes back at least so far, and farther when there was a
+/// larger block.
+pub(super) const SEARCH_BYTE_COUNT_MIN: usize = 1 << 20;
 
 /// What became of an insertion.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -37,24 +42,23 @@ impl Ledger {
     /// Records a block that the program has just been given.
     #[inline]
     pub fn insert(&self, block: &NewBlock) -> Insertion {
-        let seat = self.seat();
-        let Some(slot) = self.map.slot_or_map(block.address) else {
-            return self.drop_record();
-        };
-        if !self.reuse_head(&seat, slot, block) && !self.insert_along(&seat, slot, block) {
-            return self.drop_record();
+        if let Some(corner) = self.own_corner()
+            && self.reuse_head(corner, block)
+        {
+            self.count(&Seat::Own(corner), block);
+            return Insertion::Recorded;
         }
-        let size = block.size.get();
-        self.totals.count_allocation(&seat, size as u64);
-        if size > self.largest.load(Ordering::Relaxed) {
-            self.largest.fetch_max(size, Ordering::Relaxed);
-        }
-        Insertion::Recorded
+        // A copy, so that the usual case keeps the fields in registers.
+        let block = *block;
+        self.insert_seated(&block)
     }
 
     /// The usual case: the only record of the granule is that of a freed block at this address.
     #[inline]
-    fn reuse_head(&self, seat: &Seat<'_>, slot: &AtomicU32, block: &NewBlock) -> bool {
+    fn reuse_head(&self, corner: &Corner, block: &NewBlock) -> bool {
+        let Some(slot) = self.map.slot(block.address) else {
+            return false;
+        };
         let Some(record) = self.vacancy.record(slot.load(Ordering::Acquire)) else {
             return false;
         };
@@ -62,21 +66,43 @@ impl Ledger {
         if !word.is(BlockState::Freed, block.address) || record.next() != 0 {
             return false;
         }
-        let Some(claimed) = record.claim(word, block.address) else {
+        let Some(claimed) = record.claim_freed(word) else {
             return false;
         };
-        self.fill(seat, record, claimed, block);
+        record.fill(claimed, block, self.epoch_now(), corner.number());
         true
     }
 
-    /// Every other case.
+    #[inline]
+    fn count(&self, seat: &Seat<'_>, block: &NewBlock) {
+        let size = block.size.get();
+        self.totals.count_allocation(seat, size as u64);
+        if size > SEARCH_BYTE_COUNT_MIN {
+            self.largest.fetch_max(size, Ordering::Relaxed);
+        }
+    }
+
     #[inline(never)]
-    fn insert_along(&self, seat: &Seat<'_>, slot: &AtomicU32, block: &NewBlock) -> bool {
+    fn insert_seated(&self, block: &NewBlock) -> Insertion {
+        let seat = self.seat();
+        if !self.insert_along(&seat, block) {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+            return Insertion::Dropped;
+        }
+        self.count(&seat, block);
+        Insertion::Recorded
+    }
+
+    /// Every other case.
+    fn insert_along(&self, seat: &Seat<'_>, block: &NewBlock) -> bool {
+        let Some(slot) = self.map.slot_or_map(block.address) else {
+            return false;
+        };
         self.map.announce(block.address);
         let mut spare = None;
         let mut is_done = false;
         for _ in 0..INSERT_TRY_COUNT {
-            let mut chain = Chain::new(&self.vacancy, slot, block.address);
+            let mut chain = self.chain(slot, block.address);
             let head = chain.number();
             if let Some(found) = chain.find(|found| is_met(found, block)) {
                 is_done = self.take_over(seat, &found, block);
@@ -99,7 +125,7 @@ impl Ledger {
         }
         if let Some(spare) = spare {
             spare.record.give_up(spare.claimed);
-            super::vacancy::Vacancy::keep(seat, spare.number);
+            Vacancy::keep(seat, spare.number);
         }
         is_done
     }
@@ -125,7 +151,7 @@ impl Ledger {
 
     /// Marks what else the new block covers in its granule as given back: it left unseen.
     fn supersede_others(&self, seat: &Seat<'_>, slot: &AtomicU32, block: &NewBlock) {
-        for found in Chain::new(&self.vacancy, slot, block.address) {
+        for found in self.chain(slot, block.address) {
             let event = match found.state() {
                 Some(BlockState::Live) => Event::GiveBack,
                 Some(BlockState::Quarantined) => Event::Evict,
@@ -134,10 +160,10 @@ impl Ledger {
             if found.address() == block.address || !is_met(&found, block) {
                 continue;
             }
-            if let Ok(word) = found.record.apply(found.ticket().word, event) {
+            if found.record.apply(found.ticket().word, event).is_ok() {
+                let (nowhere, somebody) = (StackId::UNKNOWN, ThreadNumber::OTHER);
+                found.record.note_release(nowhere, somebody);
                 self.count_superseded(seat, &found);
-                let nobody = ThreadNumber::OTHER;
-                found.record.note_release(word, StackId::UNKNOWN, nobody);
             }
         }
     }
@@ -162,12 +188,6 @@ impl Ledger {
             record,
             claimed,
         })
-    }
-
-    #[cold]
-    fn drop_record(&self) -> Insertion {
-        self.dropped.fetch_add(1, Ordering::Relaxed);
-        Insertion::Dropped
     }
 }
 

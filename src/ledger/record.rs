@@ -3,7 +3,6 @@
 //! ```text
 //! word:    | generation (15) | state (2) | address (47) |
 //! extent:  | family (16)     | size (48)                |
-//! threads: | released by (16)| allocated by (16)        |
 //! ```
 //! A transition is one compare-and-swap of the word, so it checks state, generation and address
 //! together. The other fields belong to whoever won the last transition; a reader takes a copy and
@@ -12,7 +11,7 @@
 use super::transition::{Event, Outcome, transition};
 use super::word::{Extent, Word};
 use super::{BlockState, Epoch, FamilyId, StackId, ThreadNumber};
-use crate::memory::sync::{AtomicU32, AtomicU64, Ordering, fence, spin};
+use crate::memory::sync::{AtomicU16, AtomicU32, AtomicU64, Ordering, fence, spin};
 use crate::memory::table::Zeroed;
 use crate::memory::{Address, ByteCount};
 
@@ -84,7 +83,8 @@ pub struct Record {
     allocated: AtomicU32,
     released: AtomicU32,
     epoch: AtomicU32,
-    threads: AtomicU32,
+    allocated_by: AtomicU16,
+    released_by: AtomicU16,
     flags: AtomicU32,
     /// The number of the next record in the same granule; zero ends the chain.
     next: AtomicU32,
@@ -125,6 +125,13 @@ impl Record {
         self.swap(seen, claimed).ok().map(|()| claimed)
     }
 
+    /// The same for a record seen freed, and for a new block at its address.
+    #[inline]
+    pub(super) fn claim_freed(&self, seen: Word) -> Option<Word> {
+        let claimed = seen.freed_to_claimed();
+        self.swap(seen, claimed).ok().map(|()| claimed)
+    }
+
     /// Gives up a claimed record that is in no chain: it is vacant again.
     pub(super) fn give_up(&self, claimed: Word) {
         self.word
@@ -141,9 +148,10 @@ impl Record {
         self.allocated.store(block.allocated.0, Ordering::Relaxed);
         self.released.store(0, Ordering::Relaxed);
         self.epoch.store(epoch.0, Ordering::Relaxed);
-        self.threads.store(u32::from(thread.0), Ordering::Relaxed);
+        self.allocated_by.store(thread.0, Ordering::Relaxed);
+        self.released_by.store(0, Ordering::Relaxed);
         self.flags.store(block.flags, Ordering::Relaxed);
-        let live = claimed.with_state(Some(BlockState::Live));
+        let live = claimed.claimed_to_live();
         self.word.store(live.to_bits(), Ordering::Release);
     }
 
@@ -176,22 +184,17 @@ impl Record {
         }
     }
 
-    /// Notes who released the block; called by the winner of the release, whose ticket has `word`.
-    /// A record that has moved on is left alone; its block left on a path nobody saw.
+    /// Notes who released the block; called by the winner of the release alone, at once. Until then
+    /// the record is not recycled (`Vacancy::retire`), and the address is not handed out again.
     #[inline]
-    pub(super) fn note_release(&self, word: Word, released: StackId, thread: ThreadNumber) {
-        if self.word() != word {
-            return;
-        }
-        let allocated_by = self.threads.load(Ordering::Relaxed) & 0xffff;
+    pub(super) fn note_release(&self, released: StackId, thread: ThreadNumber) {
         self.released.store(released.0, Ordering::Relaxed);
-        let both = allocated_by | u32::from(thread.0) << 16;
-        self.threads.store(both, Ordering::Release);
+        self.released_by.store(thread.0, Ordering::Release);
     }
 
     /// Whether the winner of the release has noted it.
     pub(super) fn is_release_noted(&self) -> bool {
-        self.threads.load(Ordering::Acquire) >> 16 != 0
+        self.released_by.load(Ordering::Acquire) != 0
     }
 
     /// Gives a live block another size and family: its owner knows them only now.
@@ -247,7 +250,7 @@ impl Record {
     fn copy(&self, word: Word) -> Option<BlockRecord> {
         let extent = self.extent();
         // Before `released`, which is stored first: a thread that is known has left its stack.
-        let threads = self.threads.load(Ordering::Acquire);
+        let released_by = self.released_by.load(Ordering::Acquire);
         Some(BlockRecord {
             address: word.address(),
             size: extent.size(),
@@ -256,8 +259,8 @@ impl Record {
             allocated: StackId(self.allocated.load(Ordering::Relaxed)),
             released: StackId(self.released.load(Ordering::Relaxed)),
             epoch: Epoch(self.epoch.load(Ordering::Relaxed)),
-            allocated_by: ThreadNumber(u16::try_from(threads & 0xffff).unwrap_or_default()),
-            released_by: ThreadNumber(u16::try_from(threads >> 16).unwrap_or_default()),
+            allocated_by: ThreadNumber(self.allocated_by.load(Ordering::Relaxed)),
+            released_by: ThreadNumber(released_by),
             flags: self.flags.load(Ordering::Relaxed),
         })
     }

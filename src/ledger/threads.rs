@@ -7,49 +7,57 @@
 
 use super::ThreadNumber;
 use super::totals::Tally;
-use crate::memory::arena::Arena;
-use crate::memory::sync::{AtomicU32, Ordering};
+use crate::memory::stretch::Stretch;
+use crate::memory::sync::{AtomicU16, AtomicU32, Ordering};
 use crate::memory::table::Zeroed;
 use crate::memory::thread_exit;
 use crate::memory::thread_local::{Word, get, set};
 
 #[cfg(not(any(test, loom)))]
-const CORNER_CHUNKS: usize = 128;
-/// Tests reach the limit with a handful of threads.
+mod limits {
+    pub(super) const CORNERS: usize = 32_768;
+    pub(super) const STEP: usize = 64;
+}
+/// Tests reach the limit with a handful of threads. Model threads share one corner.
 #[cfg(any(test, loom))]
-const CORNER_CHUNKS: usize = 1;
-#[cfg(not(any(test, loom)))]
-const CORNER_CHUNK_LENGTH: usize = 256;
-#[cfg(any(test, loom))]
-const CORNER_CHUNK_LENGTH: usize = 64;
+mod limits {
+    pub(super) const CORNERS: usize = if cfg!(loom) { 1 } else { 64 };
+    pub(super) const STEP: usize = if cfg!(loom) { 1 } else { 64 };
+}
 
 /// How many vacant record numbers a thread keeps for itself.
-pub const VACANT_RECORD_COUNT_MAX: usize = 64;
+pub const VACANT_RECORD_COUNT_MAX: usize = 96;
 
 /// The thread word of a thread that is being torn down: it may not claim a corner again.
 const LEAVING: usize = usize::MAX;
 
 /// One thread's corner.
 #[derive(Debug)]
-#[repr(C, align(64))]
+#[repr(C, align(512))]
 pub struct Corner {
+    /// What this thread allocated and released: one cache line.
+    pub tally: Tally,
+    number: AtomicU16,
     /// [`TAKEN`], [`GIVEN_BACK`], or zero before the first use.
     taken: AtomicU32,
-    number: AtomicU32,
     vacant_count: AtomicU32,
     vacant: [AtomicU32; VACANT_RECORD_COUNT_MAX],
-    /// What this thread allocated and released.
-    pub tally: Tally,
 }
+
+#[cfg(not(loom))]
+const _: () = {
+    assert!(size_of::<Tally>() == 64, "one cache line");
+    assert!(size_of::<Corner>() == 512, "a corner is found by a shift");
+};
 
 impl Default for Corner {
     fn default() -> Self {
         Self {
+            tally: Tally::default(),
+            number: AtomicU16::new(0),
             taken: AtomicU32::new(0),
-            number: AtomicU32::new(0),
             vacant_count: AtomicU32::new(0),
             vacant: std::array::from_fn(|_| AtomicU32::new(0)),
-            tally: Tally::default(),
         }
     }
 }
@@ -64,10 +72,10 @@ const GIVEN_BACK: u32 = 2;
 
 impl Corner {
     /// The thread's number in reports.
+    #[inline]
     #[must_use]
     pub fn number(&self) -> ThreadNumber {
-        let number = self.number.load(Ordering::Relaxed);
-        u16::try_from(number).map_or(ThreadNumber::OTHER, ThreadNumber)
+        ThreadNumber(self.number.load(Ordering::Relaxed))
     }
 
     /// Takes a vacant record number out of the owner's store.
@@ -112,33 +120,40 @@ impl Seat<'_> {
 
 /// All corners. The thread-local word belongs to one instance: a process that builds a second
 /// ledger (tests do) must use [`Threads::shared`] there.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Threads {
-    corners: Arena<Corner, CORNER_CHUNKS, CORNER_CHUNK_LENGTH>,
+    corners: Stretch<Corner, { limits::CORNERS }, { limits::STEP }>,
     shared: Corner,
     given_back_count: AtomicU32,
     next_number: AtomicU32,
 }
 
 impl Threads {
-    /// No corner is taken yet.
+    /// No corner is taken yet; `None` when there is no address space for them.
     #[must_use]
-    pub fn new() -> Self {
-        Self {
-            corners: Arena::new(),
+    pub fn new() -> Option<Self> {
+        Some(Self {
+            corners: Stretch::new()?,
             shared: Corner::default(),
             given_back_count: AtomicU32::new(0),
             next_number: AtomicU32::new(0),
-        }
+        })
     }
 
-    /// This thread's seat.
+    /// This thread's corner, if it has taken one.
+    #[inline]
+    pub fn own(&self) -> Option<&Corner> {
+        // Neither zero nor `LEAVING` is the index of a corner after the subtraction.
+        self.corners.get(get(Word::Thread).wrapping_sub(1))
+    }
+
+    /// This thread's seat; its first event takes one.
     #[inline]
     pub fn seat(&self) -> Seat<'_> {
-        match get(Word::Thread) {
-            0 => self.take_seat(),
-            LEAVING => self.shared(),
-            word => self.corner(word).map_or(self.shared(), Seat::Own),
+        match self.own() {
+            Some(corner) => Seat::Own(corner),
+            None if get(Word::Thread) == 0 => self.take_seat(),
+            None => self.shared(),
         }
     }
 
@@ -156,22 +171,17 @@ impl Threads {
         Seat::Shared(&self.shared)
     }
 
-    /// The corner of thread word `word`: words count from one.
-    fn corner(&self, word: usize) -> Option<&Corner> {
-        self.corners.get(u32::try_from(word.checked_sub(1)?).ok()?)
-    }
-
     /// Every corner that was ever taken, and the shared one.
     pub fn corners(&self) -> impl Iterator<Item = &Corner> {
         let count = u32::try_from(self.corners.len()).unwrap_or(u32::MAX);
         (0..count)
-            .filter_map(|index| self.corners.get(index))
+            .filter_map(|index| self.corners.get(index as usize))
             .chain([&self.shared])
     }
 
     /// Bytes of pages mapped for corners.
     pub fn mapped_byte_count(&self) -> usize {
-        self.corners.mapped_byte_count()
+        self.corners.open_byte_count()
     }
 
     #[cold]
@@ -180,14 +190,12 @@ impl Threads {
             set(Word::Thread, LEAVING);
             return self.shared();
         };
-        let Some(corner) = self.corners.get(index) else {
+        let Some(corner) = self.corners.get(index as usize) else {
             return self.shared();
         };
         corner.taken.store(TAKEN, Ordering::Relaxed);
-        let number = self
-            .next_number
-            .fetch_add(1, Ordering::Relaxed)
-            .saturating_add(1);
+        let before = self.next_number.fetch_add(1, Ordering::Relaxed);
+        let number = u16::try_from(before.saturating_add(1)).unwrap_or(ThreadNumber::OTHER.0);
         corner.number.store(number, Ordering::Relaxed);
         set(Word::Thread, index as usize + 1);
         thread_exit::call_at_exit();
@@ -200,7 +208,7 @@ impl Threads {
         }
         let count = u32::try_from(self.corners.len()).unwrap_or(u32::MAX);
         let free = (0..count).find(|&index| {
-            self.corners.get(index).is_some_and(|corner| {
+            self.corners.get(index as usize).is_some_and(|corner| {
                 let (from, to) = (GIVEN_BACK, TAKEN);
                 let taken = &corner.taken;
                 taken
@@ -214,12 +222,9 @@ impl Threads {
 
     /// Gives this thread's corner back; later events of the thread use the shared corner.
     pub fn leave(&self) {
-        let word = get(Word::Thread);
+        let corner = self.own();
         set(Word::Thread, LEAVING);
-        if word == LEAVING {
-            return;
-        }
-        if let Some(corner) = self.corner(word) {
+        if let Some(corner) = corner {
             corner.taken.store(GIVEN_BACK, Ordering::Release);
             self.given_back_count.fetch_add(1, Ordering::AcqRel);
         }

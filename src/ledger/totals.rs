@@ -1,6 +1,6 @@
 //! How much was allocated, released and held at most.
 //!
-//! Each thread counts for itself and publishes its balance once it has moved by
+//! Each thread counts for itself and publishes its balance once it has moved by about
 //! [`UNPUBLISHED_BYTE_MAX`] or [`UNPUBLISHED_BLOCK_MAX`]; the sums are exact whenever they are
 //! asked for. The peak is exact while one thread allocates and releases; with several it may differ
 //! from the true value by one unpublished balance for each thread. One shared counter would make two threads
@@ -9,23 +9,30 @@
 use super::threads::Seat;
 use crate::memory::sync::{AtomicU64, Ordering};
 
-/// A thread publishes its balance when it has moved by this many bytes.
+/// A thread publishes its balance when it has risen by this many bytes.
 pub const UNPUBLISHED_BYTE_MAX: i64 = 64 * 1024;
-/// A thread publishes its balance when it has moved by this many blocks.
+/// A thread publishes its balance when it has risen by this many blocks.
 pub const UNPUBLISHED_BLOCK_MAX: i64 = 1024;
+/// A thread looks whether its balance has fallen as far after so many releases: the peak of others
+/// depends on it, its own does not.
+const RELEASES_PER_LOOK: u64 = 64;
 
-/// Counters that only ever grow, and the owner's unpublished balance.
+const _: () = assert!(RELEASES_PER_LOOK.is_power_of_two(), "a remainder is a mask");
+
+/// Counters that only ever grow, and what the owner has published of their difference. Balances are
+/// two's complement: a thread may release what others allocated.
 #[derive(Default, Debug)]
 pub struct Tally {
     allocated_blocks: AtomicU64,
     allocated_bytes: AtomicU64,
     released_blocks: AtomicU64,
     released_bytes: AtomicU64,
-    /// Two's complement: blocks and bytes not yet published, and the highest they were.
-    unpublished_blocks: AtomicU64,
-    unpublished_bytes: AtomicU64,
-    highest_blocks: AtomicU64,
-    highest_bytes: AtomicU64,
+    /// How far the balance is below the highest since the last publication.
+    below_blocks: AtomicU64,
+    below_bytes: AtomicU64,
+    /// The balance at the last publication.
+    published_blocks: AtomicU64,
+    published_bytes: AtomicU64,
 }
 
 /// The sums.
@@ -53,6 +60,41 @@ pub struct Totals {
     bytes: AtomicU64,
     peak_blocks: AtomicU64,
     peak_bytes: AtomicU64,
+}
+
+impl Tally {
+    /// Blocks and bytes allocated less released.
+    fn balance(&self) -> (i64, i64) {
+        let allocated = pair(&self.allocated_blocks, &self.allocated_bytes);
+        let released = pair(&self.released_blocks, &self.released_bytes);
+        (
+            allocated.0.wrapping_sub(released.0),
+            allocated.1.wrapping_sub(released.1),
+        )
+    }
+
+    fn published(&self) -> (i64, i64) {
+        pair(&self.published_blocks, &self.published_bytes)
+    }
+
+    /// The highest balance since the last publication.
+    fn highest(&self) -> (i64, i64) {
+        let below = pair(&self.below_blocks, &self.below_bytes);
+        let now = self.balance();
+        (now.0.wrapping_add(below.0), now.1.wrapping_add(below.1))
+    }
+}
+
+fn pair(blocks: &AtomicU64, bytes: &AtomicU64) -> (i64, i64) {
+    (
+        blocks.load(Ordering::Relaxed).cast_signed(),
+        bytes.load(Ordering::Relaxed).cast_signed(),
+    )
+}
+
+fn set_pair(blocks: &AtomicU64, bytes: &AtomicU64, to: (i64, i64)) {
+    blocks.store(to.0.cast_unsigned(), Ordering::Relaxed);
+    bytes.store(to.1.cast_unsigned(), Ordering::Relaxed);
 }
 
 /// Adds to a counter that only this thread writes. Released, so that whoever sees a release also
@@ -94,12 +136,14 @@ impl Totals {
         match seat {
             Seat::Own(corner) => {
                 let tally = &corner.tally;
-                add(&tally.released_blocks, 1);
+                let done = add(&tally.released_blocks, 1);
                 add(&tally.released_bytes, byte_count);
-                let blocks = add(&tally.unpublished_blocks, u64::MAX).cast_signed();
-                let bytes = add(&tally.unpublished_bytes, byte_count.wrapping_neg()).cast_signed();
-                if bytes <= -UNPUBLISHED_BYTE_MAX || blocks <= -UNPUBLISHED_BLOCK_MAX {
-                    self.publish(tally);
+                add(&tally.below_blocks, 1);
+                add(&tally.below_bytes, byte_count);
+                if done.is_multiple_of(RELEASES_PER_LOOK)
+                    || byte_count >= UNPUBLISHED_BYTE_MAX.cast_unsigned()
+                {
+                    self.look_at_fall(tally);
                 }
             }
             Seat::Shared(corner) => {
@@ -116,19 +160,22 @@ impl Totals {
     }
 
     /// Counts that a block's size became known to be another.
+    #[cold]
     pub fn count_resize(&self, seat: &Seat<'_>, from: u64, to: u64) {
         let change = to.wrapping_sub(from);
         match seat {
             Seat::Own(corner) => {
-                add(&corner.tally.allocated_bytes, change);
-                let bytes = add(&corner.tally.unpublished_bytes, change).cast_signed();
-                raise(&corner.tally.highest_bytes, bytes);
+                let tally = &corner.tally;
+                add(&tally.allocated_bytes, change);
+                let bytes = add(&tally.below_bytes, change.wrapping_neg()).cast_signed();
+                if bytes < 0 {
+                    let blocks = tally.below_blocks.load(Ordering::Relaxed).cast_signed();
+                    self.raise(tally, (blocks, bytes));
+                }
             }
             Seat::Shared(corner) => {
-                corner
-                    .tally
-                    .allocated_bytes
-                    .fetch_add(change, Ordering::Relaxed);
+                let tally = &corner.tally;
+                tally.allocated_bytes.fetch_add(change, Ordering::Release);
                 self.add_published((0, change.cast_signed()), (0, change.cast_signed()));
             }
         }
@@ -155,31 +202,47 @@ impl Totals {
         }
     }
 
-    /// The owner's balance rises by one block.
+    /// The owner's balance has risen by one block.
     #[inline]
     fn rise(&self, tally: &Tally, byte_count: u64) {
-        let blocks = add(&tally.unpublished_blocks, 1).cast_signed();
-        let bytes = add(&tally.unpublished_bytes, byte_count).cast_signed();
-        raise(&tally.highest_blocks, blocks);
-        raise(&tally.highest_bytes, bytes);
-        if bytes >= UNPUBLISHED_BYTE_MAX || blocks >= UNPUBLISHED_BLOCK_MAX {
+        let blocks = add(&tally.below_blocks, u64::MAX).cast_signed();
+        let bytes = add(&tally.below_bytes, byte_count.wrapping_neg()).cast_signed();
+        if blocks < 0 || bytes < 0 {
+            self.raise(tally, (blocks, bytes));
+        }
+    }
+
+    /// The balance is higher than ever since the last publication.
+    #[inline(never)]
+    fn raise(&self, tally: &Tally, below: (i64, i64)) {
+        let not_below = (below.0.max(0), below.1.max(0));
+        set_pair(&tally.below_blocks, &tally.below_bytes, not_below);
+        let (now, published) = (tally.balance(), tally.published());
+        if now.0 - published.0 >= UNPUBLISHED_BLOCK_MAX
+            || now.1 - published.1 >= UNPUBLISHED_BYTE_MAX
+        {
             self.publish(tally);
         }
     }
 
+    #[inline(never)]
+    fn look_at_fall(&self, tally: &Tally) {
+        let (now, published) = (tally.balance(), tally.published());
+        if published.0 - now.0 >= UNPUBLISHED_BLOCK_MAX
+            || published.1 - now.1 >= UNPUBLISHED_BYTE_MAX
+        {
+            self.publish(tally);
+        }
+    }
+
+    /// Adds what the owner's balance has moved by to what all threads have published.
     #[cold]
     pub(super) fn publish(&self, tally: &Tally) {
-        let take = |counter: &AtomicU64| {
-            let value = counter.load(Ordering::Relaxed).cast_signed();
-            counter.store(0, Ordering::Relaxed);
-            value
-        };
-        let highest = (take(&tally.highest_blocks), take(&tally.highest_bytes));
-        let balance = (
-            take(&tally.unpublished_blocks),
-            take(&tally.unpublished_bytes),
-        );
-        self.add_published(balance, highest);
+        let (now, before, highest) = (tally.balance(), tally.published(), tally.highest());
+        set_pair(&tally.published_blocks, &tally.published_bytes, now);
+        set_pair(&tally.below_blocks, &tally.below_bytes, (0, 0));
+        let moved = (now.0 - before.0, now.1 - before.1);
+        self.add_published(moved, (highest.0 - before.0, highest.1 - before.1));
     }
 
     /// Adds a balance, and the highest it was, to what all threads have published: blocks and bytes.
@@ -219,8 +282,9 @@ impl Totals {
         for tally in tallies() {
             allocated[0] += tally.allocated_blocks.load(Ordering::Acquire);
             allocated[1] += tally.allocated_bytes.load(Ordering::Acquire);
-            highest[0] += tally.highest_blocks.load(Ordering::Relaxed).cast_signed();
-            highest[1] += tally.highest_bytes.load(Ordering::Relaxed).cast_signed();
+            let (high, published) = (tally.highest(), tally.published());
+            highest[0] += (high.0 - published.0).max(0);
+            highest[1] += (high.1 - published.1).max(0);
         }
         let peak = |published: &AtomicU64, peak: &AtomicU64, highest: i64, live: u64| {
             let now = published
@@ -241,13 +305,6 @@ impl Totals {
             total_blocks: allocated[0],
             total_bytes: allocated[1],
         }
-    }
-}
-
-#[inline]
-fn raise(highest: &AtomicU64, value: i64) {
-    if value > highest.load(Ordering::Relaxed).cast_signed() {
-        highest.store(value.cast_unsigned(), Ordering::Relaxed);
     }
 }
 

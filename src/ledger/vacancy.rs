@@ -9,23 +9,25 @@ use super::BlockState;
 use super::record::Record;
 use super::threads::Seat;
 use super::transition::Event;
-use crate::memory::arena::Arena;
+
 use crate::memory::page_map::PageMap;
+use crate::memory::stretch::Stretch;
 use crate::memory::sync::{AtomicU32, Ordering};
 
 #[cfg(not(any(loom, miri)))]
 mod limits {
-    /// 1,024 chunks of 131,072 records: 134 million blocks.
-    pub(super) const CHUNKS: usize = 1_024;
-    pub(super) const CHUNK_LENGTH: usize = 131_072;
+    /// 134 million blocks.
+    pub(super) const CAPACITY: usize = 1 << 27;
+    /// Opened by 2.5 MiB.
+    pub(super) const STEP: usize = 1 << 16;
     pub(super) const REFILL: u32 = 32;
     pub(super) const FREED_MAX: u64 = 1 << 20;
 }
 /// A model checker needs the limits within reach.
 #[cfg(any(loom, miri))]
 mod limits {
-    pub(super) const CHUNKS: usize = 1;
-    pub(super) const CHUNK_LENGTH: usize = 4;
+    pub(super) const CAPACITY: usize = 4;
+    pub(super) const STEP: usize = 2;
     pub(super) const REFILL: u32 = 1;
     pub(super) const FREED_MAX: u64 = 1;
 }
@@ -45,25 +47,26 @@ const _: () = assert!(
 /// The records and who may take them.
 #[derive(Debug)]
 pub struct Vacancy {
-    records: Arena<Record, { limits::CHUNKS }, { limits::CHUNK_LENGTH }>,
+    records: Stretch<Record, { limits::CAPACITY }, { limits::STEP }>,
     hand: AtomicU32,
 }
 
 impl Vacancy {
-    /// No records are mapped yet.
+    /// Sets address space for records aside; `None` when there is none.
     #[must_use]
-    pub fn new() -> Self {
-        Self {
-            records: Arena::new(),
+    pub fn new() -> Option<Self> {
+        Some(Self {
+            records: Stretch::new()?,
             hand: AtomicU32::new(0),
-        }
+        })
     }
 
     /// The record with this number; numbers count from one.
     #[inline]
     #[must_use]
     pub fn record(&self, number: u32) -> Option<&Record> {
-        self.records.get(number.checked_sub(1)?)
+        // Number zero is no record: the index wraps around and is beyond every stretch.
+        self.records.get((number as usize).wrapping_sub(1))
     }
 
     /// Every record that was ever handed out.
@@ -74,7 +77,7 @@ impl Vacancy {
     /// The same with their numbers.
     pub fn numbered(&self) -> impl Iterator<Item = (u32, &Record)> {
         let count = u32::try_from(self.records.len()).unwrap_or(u32::MAX);
-        (0..count).filter_map(|index| Some((index + 1, self.records.get(index)?)))
+        (0..count).filter_map(|index| Some((index + 1, self.records.get(index as usize)?)))
     }
 
     /// How many records were ever handed out.
@@ -86,7 +89,7 @@ impl Vacancy {
     /// Bytes of pages mapped for records.
     #[must_use]
     pub fn mapped_byte_count(&self) -> usize {
-        self.records.mapped_byte_count()
+        self.records.open_byte_count()
     }
 
     /// The number of a vacant record that is now the caller's alone.
@@ -159,11 +162,5 @@ impl Vacancy {
         // never handed out again. One lost record is cheaper than a chain that forks.
         slot.compare_exchange(number, next, Ordering::AcqRel, Ordering::Acquire)
             .is_ok()
-    }
-}
-
-impl Default for Vacancy {
-    fn default() -> Self {
-        Self::new()
     }
 }

@@ -53,8 +53,9 @@ impl Word {
     /// Whether the record is in this state at this address.
     #[inline]
     pub(super) const fn is(self, state: BlockState, address: Address) -> bool {
-        let wanted = Self(0).at(address).with_state(Some(state));
-        self.0 << (u64::BITS - GENERATION_SHIFT) == wanted.0 << (u64::BITS - GENERATION_SHIFT)
+        let wanted = bits_of(Some(state)) << ADDRESS_BITS ^ address.get() as u64;
+        // The shift takes the generation away.
+        (self.0 ^ wanted) << (u64::BITS - GENERATION_SHIFT) == 0
     }
 
     /// Whether the record is being filled.
@@ -68,13 +69,7 @@ impl Word {
     }
 
     pub(super) const fn with_state(self, state: Option<BlockState>) -> Self {
-        let bits = match state {
-            None => 0,
-            Some(BlockState::Live) => 1,
-            Some(BlockState::Quarantined) => 2,
-            Some(BlockState::Freed) => 3,
-        };
-        Self(self.0 & !(STATE_MASK << ADDRESS_BITS) | bits << ADDRESS_BITS)
+        Self(self.0 & !(STATE_MASK << ADDRESS_BITS) | bits_of(state) << ADDRESS_BITS)
     }
 
     /// The same record one life later, vacant and without an address.
@@ -83,8 +78,34 @@ impl Word {
         Self(generation << GENERATION_SHIFT)
     }
 
+    /// The word of a record freed at an address, claimed for a new block there: what
+    /// `next_life().at(address())` gives, in one addition.
+    #[inline]
+    pub(super) const fn freed_to_claimed(self) -> Self {
+        const STEP: u64 = (1 << GENERATION_SHIFT) - (STATE_MASK << ADDRESS_BITS);
+        Self(self.0.wrapping_add(STEP))
+    }
+
+    /// A claimed word, live: what `with_state` gives, in one addition.
+    #[inline]
+    pub(super) const fn claimed_to_live(self) -> Self {
+        Self(
+            self.0
+                .wrapping_add(bits_of(Some(BlockState::Live)) << ADDRESS_BITS),
+        )
+    }
+
     pub(super) const fn at(self, address: Address) -> Self {
         Self(self.0 & !ADDRESS_MASK | address.get() as u64 & ADDRESS_MASK)
+    }
+}
+
+const fn bits_of(state: Option<BlockState>) -> u64 {
+    match state {
+        None => 0,
+        Some(BlockState::Live) => 1,
+        Some(BlockState::Quarantined) => 2,
+        Some(BlockState::Freed) => 3,
     }
 }
 
@@ -139,6 +160,11 @@ mod tests {
             assert!(filled.is(state, HIGHEST) && filled.is_same_life(word));
             assert!(!filled.is(state, Address::new(16)));
             assert!(!filled.is_same_life(word.next_life().at(HIGHEST)));
+            let freed = filled.with_state(Some(BlockState::Freed));
+            let claimed = freed.freed_to_claimed();
+            assert_eq!(claimed, freed.next_life().at(HIGHEST));
+            let live = claimed.with_state(Some(BlockState::Live));
+            assert_eq!(claimed.claimed_to_live(), live);
         }
     }
 
@@ -147,6 +173,7 @@ mod tests {
         let last = Word(u64::MAX);
         assert_eq!(last.next_life(), Word(0));
         assert_eq!(last.with_state(None).state(), None);
+        assert_eq!(last.freed_to_claimed(), Word(0).at(last.address()));
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub mod pages;
 pub mod peek;
 pub mod reentry;
 pub mod regions;
+pub mod stretch;
 pub mod sync;
 pub mod table;
 pub mod thread_exit;

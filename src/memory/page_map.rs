@@ -244,7 +244,7 @@ mod tests {
 
     #[expect(clippy::unnecessary_wraps, reason = "the shape that a search asks for")]
     fn number(_: Address, slot: &AtomicU32) -> Option<u32> {
-        Some(slot.load(Ordering::Relaxed))
+        Some(slot.load(Ordering::Relaxed)).filter(|&number| number != 0)
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Pages straight from the kernel: the one place that decides what a refused mapping means.
 
-#![expect(unsafe_code, reason = "mmap and munmap are foreign calls")]
+#![expect(unsafe_code, reason = "mmap and its kin are foreign calls")]
 
 use std::ptr::NonNull;
 
@@ -10,13 +10,36 @@ use std::ptr::NonNull;
 /// the caller goes without and counts what it dropped.
 #[must_use]
 pub fn map(byte_count: usize) -> Option<NonNull<u8>> {
+    map_as(byte_count, libc::PROT_READ | libc::PROT_WRITE)
+}
+
+/// Sets `byte_count` bytes of address space aside; [`open`] makes parts of it usable. Costs no
+/// memory, and does not count where the kernel refuses to promise more than it has.
+#[must_use]
+pub fn set_aside(byte_count: usize) -> Option<NonNull<u8>> {
+    map_as(byte_count, libc::PROT_NONE)
+}
+
+/// Makes pages that were set aside readable and writable; `false` when the kernel refuses. They
+/// are zeroed, and opening them again changes nothing.
+///
+/// # Safety
+/// * The `byte_count` bytes at `pages` lie in one mapping that came from [`set_aside`].
+#[must_use]
+pub unsafe fn open(pages: NonNull<u8>, byte_count: usize) -> bool {
+    let access = libc::PROT_READ | libc::PROT_WRITE;
+    // SAFETY: the pages are the caller's; more access takes nothing away from anybody.
+    unsafe { libc::mprotect(pages.as_ptr().cast(), byte_count, access) == 0 }
+}
+
+fn map_as(byte_count: usize, access: libc::c_int) -> Option<NonNull<u8>> {
     // SAFETY: an anonymous private mapping at an address of the kernel's choice touches no
     // existing memory, whatever the length.
     let pages = unsafe {
         libc::mmap(
             std::ptr::null_mut(),
             byte_count,
-            libc::PROT_READ | libc::PROT_WRITE,
+            access,
             libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
             -1,
             0,
@@ -32,7 +55,7 @@ pub fn map(byte_count: usize) -> Option<NonNull<u8>> {
 /// Gives pages back to the kernel.
 ///
 /// # Safety
-/// * `pages` came from [`map`] with the same `byte_count` and was not unmapped before.
+/// * `pages` came from [`map`] or [`set_aside`] with the same `byte_count` and was not unmapped before.
 /// * No reference into these pages is used after the call.
 pub unsafe fn unmap(pages: NonNull<u8>, byte_count: usize) {
     // SAFETY: the caller owns exactly this mapping and promises that nobody looks at it again.

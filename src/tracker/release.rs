@@ -53,7 +53,7 @@ impl Tracker {
         let (size, family) = found.extent();
         let attempt = Attempt::Release(release.family);
         if !diagnose::may_release(release.family, family) {
-            return self.refuse_mismatch(&found, attempt, place);
+            return self.refuse_mismatch(found, attempt, place);
         }
         let withhold = release.may_withhold
             && self.session.is_on(Check::Quarantine)
@@ -66,7 +66,7 @@ impl Tracker {
         let here = self.capture.here(place);
         match self.ledger.release(&found, event, here) {
             Ok(ticket) => self.carry_out(&found, ticket, withhold, place),
-            Err(Outcome::ReleasedBefore) => self.refuse_second(&found, attempt, place),
+            Err(Outcome::ReleasedBefore) => self.refuse_second(found, attempt, place),
             Err(_) => ReleaseVerdict::Unknown,
         }
     }
@@ -161,12 +161,12 @@ impl Tracker {
     #[cold]
     pub(super) fn refuse_second(
         &self,
-        found: &Found<'_>,
+        found: Found<'_>,
         attempt: Attempt,
         place: EventPlace,
     ) -> ReleaseVerdict {
         let at = self.occurrence(place);
-        let record = read_released(found).unwrap_or_else(|| found.outline());
+        let record = read_released(&found).unwrap_or_else(|| found.outline());
         self.found(&diagnose::released_before(&record, attempt, at));
         ReleaseVerdict::Refused
     }
@@ -174,7 +174,7 @@ impl Tracker {
     #[cold]
     pub(super) fn refuse_mismatch(
         &self,
-        found: &Found<'_>,
+        found: Found<'_>,
         attempt: Attempt,
         place: EventPlace,
     ) -> ReleaseVerdict {

@@ -54,7 +54,7 @@ impl Tracker {
         let attempt = Attempt::Resize(family);
         let (_, owner) = found.extent();
         if !diagnose::may_release(family, owner) {
-            return self.refuse_mismatch(&found, attempt, place).into();
+            return self.refuse_mismatch(found, attempt, place).into();
         }
         let before = found.read();
         let stack = self.capture.here(place);
@@ -68,7 +68,7 @@ impl Tracker {
                     flags: before.map_or(0, |record| record.flags),
                 })
             }
-            Err(Outcome::ReleasedBefore) => self.refuse_second(&found, attempt, place).into(),
+            Err(Outcome::ReleasedBefore) => self.refuse_second(found, attempt, place).into(),
             Err(_) => ResizeVerdict::Unknown,
         }
     }

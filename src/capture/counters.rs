@@ -19,6 +19,8 @@ pub struct CaptureCounters {
     pub stack_dropped_count: u64,
     /// Places for which there was no room; their stacks lack a frame.
     pub site_dropped_count: u64,
+    /// Loaded objects for which there was no room; their frames have only an address.
+    pub module_dropped_count: u64,
     /// Texts that were too long, cut.
     pub text_cut_count: u64,
     /// Texts for which there was no room; their frames lack a name.
@@ -31,7 +33,9 @@ impl Capture {
     pub fn counters(&self) -> CaptureCounters {
         let (stacks, sites) = (self.stacks.records(), self.sites.records());
         let texts = self.sites.texts().records();
-        let byte_count = stacks.byte_count() + sites.byte_count() + texts.byte_count();
+        let modules = self.sites.modules().records();
+        let byte_count =
+            stacks.byte_count() + sites.byte_count() + texts.byte_count() + modules.byte_count();
         CaptureCounters {
             stack_count: stacks.len() as u64,
             site_count: sites.len() as u64,
@@ -40,6 +44,7 @@ impl Capture {
             stack_cut_count: self.stacks.cut_count(),
             stack_dropped_count: stacks.dropped_count(),
             site_dropped_count: sites.dropped_count(),
+            module_dropped_count: modules.dropped_count(),
             text_cut_count: self.sites.texts().cut_count(),
             text_dropped_count: texts.dropped_count(),
         }

@@ -1,5 +1,5 @@
-//! From the number of a stack back to names, for reports. Reads only our own tables, so it works
-//! after the interpreter is gone.
+//! From the number of a stack back to names, for reports. Reads our own tables and the files of
+//! modules, so it works after the interpreter is gone.
 
 use super::Capture;
 use super::frame::{ForeignFunction, Frame};
@@ -12,7 +12,7 @@ impl Capture {
     pub fn frames(&self, stack: StackId) -> Vec<Frame> {
         self.stacks
             .sites(stack)
-            .filter_map(|site| self.frame(site))
+            .flat_map(|site| self.frames_at(site))
             .collect()
     }
 
@@ -31,42 +31,34 @@ impl Capture {
         }
     }
 
-    fn frame(&self, site: SiteId) -> Option<Frame> {
+    /// The frames of one place: several where functions were inlined.
+    fn frames_at(&self, site: SiteId) -> Vec<Frame> {
         let text = |id| self.sites.texts().text(id);
-        let nothing = String::new;
-        Some(match self.sites.site(site)? {
-            Site::Python {
+        match self.sites.site(site) {
+            Some(Site::Python {
                 file,
                 function,
                 line,
-            } => Frame::Python {
+            }) => vec![Frame::Python {
                 file: text(file),
                 line,
                 function: text(function),
-            },
-            Site::Location {
+            }],
+            Some(Site::Location {
                 file,
                 function,
                 line,
-            } => Frame::Native {
-                library: nothing(),
+            }) => vec![Frame::Native {
+                library: String::new(),
                 function: text(function),
                 file: text(file),
                 line,
                 address: 0,
-            },
-            Site::Caller {
-                library,
-                function,
-                address,
-            } => Frame::Native {
-                library: text(library),
-                function: text(function),
-                file: nothing(),
-                line: 0,
-                address,
-            },
-            Site::Foreign { .. } => return None,
-        })
+            }],
+            Some(Site::Caller { module, offset }) => {
+                self.symbolizer.frames(&self.sites, module, offset)
+            }
+            Some(Site::Foreign { .. }) | None => Vec::new(),
+        }
     }
 }

@@ -34,6 +34,7 @@ pub use self::stack_table::PYTHON_FRAME_COUNT_MAX;
 
 use self::event::Event;
 use self::hash::Hash;
+use self::native::Symbolizer;
 use self::python::{Place, Python, View, lifetime};
 use self::seen_cache::SeenCache;
 use self::site_table::{Site, SiteId, SiteTable};
@@ -65,6 +66,7 @@ pub struct Capture {
     seen_sites: SeenCache,
     seen_foreign_functions: SeenCache,
     python: Python,
+    symbolizer: Symbolizer,
     hidden_directories: [AtomicU32; HIDDEN_DIRECTORY_COUNT_MAX],
 }
 
@@ -79,6 +81,7 @@ impl Capture {
             seen_sites: SeenCache::new(SITE_CACHE_BITS)?,
             seen_foreign_functions: SeenCache::new(FOREIGN_CACHE_BITS)?,
             python: Python::default(),
+            symbolizer: Symbolizer::default(),
             hidden_directories: Default::default(),
         })
     }

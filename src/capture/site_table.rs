@@ -3,6 +3,7 @@
 
 use super::hash::halves;
 use super::intern_table::InternTable;
+use super::native::{ModuleId, ModuleTable};
 use super::text_table::{TextId, TextTable};
 
 /// How many different places are kept.
@@ -48,12 +49,10 @@ pub(super) enum Site {
     },
     /// The native code that called us.
     Caller {
-        /// The path of the shared object.
-        library: TextId,
-        /// The nearest exported symbol before the call.
-        function: TextId,
-        /// The return address.
-        address: u64,
+        /// The object that contains it.
+        module: ModuleId,
+        /// The return address relative to the module's bias; in no module, the address itself.
+        offset: u64,
     },
     /// A function that Python calls through ctypes or cffi.
     Foreign {
@@ -74,6 +73,7 @@ const FOREIGN: u32 = 4;
 pub(super) struct SiteTable {
     records: InternTable,
     texts: TextTable,
+    modules: ModuleTable,
 }
 
 impl SiteTable {
@@ -82,6 +82,7 @@ impl SiteTable {
         Some(Self {
             records: InternTable::new(SITE_COUNT_MAX)?,
             texts: TextTable::new()?,
+            modules: ModuleTable::new()?,
         })
     }
 
@@ -110,9 +111,8 @@ impl SiteTable {
                 line: low,
             },
             CALLER => Site::Caller {
-                library: first,
-                function: second,
-                address: u64::from(high) << 32 | u64::from(low),
+                module: ModuleId(first.0),
+                offset: u64::from(high) << 32 | u64::from(low),
             },
             FOREIGN => Site::Foreign {
                 library: first,
@@ -125,6 +125,11 @@ impl SiteTable {
     /// The texts.
     pub(super) fn texts(&self) -> &TextTable {
         &self.texts
+    }
+
+    /// The modules that callers lie in.
+    pub(super) fn modules(&self) -> &ModuleTable {
+        &self.modules
     }
 
     /// The table of records, for its counters.
@@ -145,13 +150,9 @@ fn words_of(site: Site) -> [u32; 5] {
             function,
             line,
         } => [LOCATION, file.0, function.0, line, 0],
-        Site::Caller {
-            library,
-            function,
-            address,
-        } => {
-            let (low, high) = halves(address);
-            [CALLER, library.0, function.0, low, high]
+        Site::Caller { module, offset } => {
+            let (low, high) = halves(offset);
+            [CALLER, module.0, 0, low, high]
         }
         Site::Foreign { library, name } => [FOREIGN, library.0, name.0, 0, 0],
     }
@@ -177,9 +178,8 @@ mod tests {
                 line: 7,
             },
             Site::Caller {
-                library: one,
-                function: two,
-                address: 0x7f12_3456_789a,
+                module: ModuleId(3),
+                offset: 0x7f12_3456_789a,
             },
             Site::Foreign {
                 library: one,

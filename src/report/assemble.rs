@@ -198,6 +198,7 @@ fn limits(snapshot: &Snapshot, capture: CaptureCounters) -> Limits {
     let others = [
         ("record_superseded_count", ledger.superseded_record_count),
         ("site_dropped_count", capture.site_dropped_count),
+        ("module_dropped_count", capture.module_dropped_count),
         ("text_cut_count", capture.text_cut_count),
         ("text_dropped_count", capture.text_dropped_count),
     ];

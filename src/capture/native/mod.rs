@@ -1,32 +1,51 @@
-//! The immediate native caller: from a return address to a library and an exported symbol.
+//! Native code: which module and function an address belongs to.
+//!
+//! Owns the modules that code was seen in, and the names that reports give to places in them.
+//! Promises: a place is stored as module and offset, never by a name that may be wrong later; files
+//! are read only for reports, and never one that is not the file that was loaded.
+//!
+//! Must never: read files, take the loader's lock or allocate when a place has been seen before.
 
 #![expect(
     unsafe_code,
     reason = "dladdr is a foreign call that answers with C strings"
 )]
 
+mod debug_file;
+mod demangle;
+mod loaded;
+mod modules;
+mod symbolize;
+mod symbols;
+
+pub(super) use self::modules::{ModuleId, ModuleTable};
+pub(super) use self::symbolize::Symbolizer;
+
+use self::loaded::Loaded;
 use super::site_table::{Site, SiteId, SiteTable};
 use crate::memory::{Address, FrameAddress};
 use std::ffi::{CStr, c_char};
 
-/// Looks up and stores the place of a caller. Cold: `dladdr` takes the loader's lock and reads
-/// symbol tables, so this is done once for each return address.
+/// Stores the place of a caller. Cold: reads the object's notes, once for each return address.
 #[cold]
 pub(super) fn intern(sites: &SiteTable, caller: FrameAddress) -> SiteId {
-    let texts = sites.texts();
     // The byte before the return address belongs to the call; the return address itself may
     // belong to the next function.
-    let known = with_symbol(Address::new(caller.call_address()), |library, name| {
-        (!is_gateway(library)).then(|| (texts.intern(library), texts.intern(name)))
-    });
-    let Some((library, function)) = known else {
-        return SiteId::NONE;
+    let loaded = Loaded::containing(Address::new(caller.call_address()));
+    let address = caller.return_address() as u64;
+    let Some(loaded) = loaded else {
+        let module = ModuleId::NONE;
+        return sites.intern(Site::Caller {
+            module,
+            offset: address,
+        });
     };
-    let address = u64::try_from(caller.return_address()).unwrap_or(0);
+    if is_gateway(loaded.name()) {
+        return SiteId::NONE;
+    }
     sites.intern(Site::Caller {
-        library,
-        function,
-        address,
+        module: sites.modules().intern(sites.texts(), &loaded),
+        offset: address.wrapping_sub(loaded.bias as u64),
     })
 }
 
@@ -92,23 +111,53 @@ unsafe fn bytes_of<'text>(text: *const c_char) -> &'text [u8] {
 #[cfg(all(test, not(any(loom, miri))))]
 mod tests {
     use super::*;
+    use crate::capture::Frame;
+
+    fn frames_of(sites: &SiteTable, site: SiteId) -> Vec<Frame> {
+        let Some(Site::Caller { module, offset }) = sites.site(site) else {
+            return Vec::new();
+        };
+        Symbolizer::default().frames(sites, module, offset)
+    }
 
     #[test]
     fn a_caller_in_a_library_is_named() {
         let sites = SiteTable::new().expect("pages");
         let inside_malloc = (libc::malloc as *const ()).addr() + 1;
         let site = intern(&sites, FrameAddress::from_return_address(inside_malloc));
-        let Some(Site::Caller {
+        let frames = frames_of(&sites, site);
+        let Some(Frame::Native {
             library,
             function,
             address,
-        }) = sites.site(site)
+            ..
+        }) = frames.last()
         else {
-            panic!("not stored as a caller");
+            panic!("not a native frame");
         };
-        assert!(sites.texts().text(library).contains("libc"));
-        assert!(sites.texts().text(function).contains("malloc"));
-        assert_eq!(usize::try_from(address).expect("64 bits"), inside_malloc);
+        assert!(library.contains("libc"), "{library}");
+        assert!(function.contains("malloc"), "{function}");
+        assert_eq!(usize::try_from(*address).expect("64 bits"), inside_malloc);
+    }
+
+    #[test]
+    fn our_own_code_has_functions_files_and_lines() {
+        let sites = SiteTable::new().expect("pages");
+        let inside = (is_gateway as *const ()).addr() + 2;
+        let site = intern(&sites, FrameAddress::from_return_address(inside));
+        let frames = frames_of(&sites, site);
+        let Some(Frame::Native {
+            function,
+            file,
+            line,
+            ..
+        }) = frames.last()
+        else {
+            panic!("not a native frame");
+        };
+        assert!(function.ends_with("native::is_gateway"), "{function}");
+        assert!(file.ends_with("src/capture/native/mod.rs"), "{file}");
+        assert!(*line > 0);
     }
 
     #[test]
@@ -124,14 +173,13 @@ mod tests {
     fn a_caller_in_no_object_keeps_its_address() {
         let sites = SiteTable::new().expect("pages");
         let site = intern(&sites, FrameAddress::from_return_address(0x10));
-        let Some(Site::Caller {
-            library,
+        let expected = Frame::Native {
+            library: String::new(),
+            function: String::new(),
+            file: String::new(),
+            line: 0,
             address: 0x10,
-            ..
-        }) = sites.site(site)
-        else {
-            panic!("not stored with its address");
         };
-        assert_eq!(sites.texts().text(library), "");
+        assert_eq!(frames_of(&sites, site), [expected]);
     }
 }

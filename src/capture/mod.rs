@@ -104,7 +104,10 @@ impl Capture {
         let python = match view {
             View::Off => get(Word::SuppliedOrigin) as u64,
             View::Fresh(_) => return self.resolve(event, view),
-            View::Remembering(stack) => stack.key(generation),
+            View::Remembering(stack) => match stack.key(generation) {
+                Some(key) => key,
+                None => get(Word::SuppliedOrigin) as u64,
+            },
         };
         let key = event.key(python);
         match self.seen_stacks.get(key) {
@@ -143,17 +146,23 @@ impl Capture {
     fn resolve(&self, event: Event, view: View<'_>) -> StackId {
         let mut stack = NewStack::new(event.foreign.0);
         stack.push(self.native_site(event.place));
+        let mut has_frames = false;
         let is_cut = match view {
-            View::Off => {
-                self.supplied_sites().for_each(|site| stack.push(site));
-                false
-            }
-            View::Fresh(python) => python.visit(|place| stack.push(self.decode(place))),
+            View::Off => false,
+            View::Fresh(python) => python.visit(|place| {
+                has_frames = true;
+                stack.push(self.decode(place));
+            }),
             View::Remembering(python) => python.visit(|place| {
+                has_frames = true;
                 place.note_sighting(event.generation);
                 stack.push(self.seen_site(place.key(), || self.decode(place)));
             }),
         };
+        // Without a reader, or on a thread that runs no Python code but was started by some.
+        if !has_frames {
+            self.supplied_sites().for_each(|site| stack.push(site));
+        }
         if is_cut {
             self.stacks.note_cut();
         }
@@ -269,8 +278,8 @@ impl Capture {
         self.stacks.intern(&stack)
     }
 
-    /// Makes a supplied stack the Python part of the next events on this thread, as long as the
-    /// native reader is off. [`StackId::UNKNOWN`] ends it.
+    /// Makes the Python part of a stack that of the next events on this thread, as long as the
+    /// native reader is off or the thread runs no Python code. [`StackId::UNKNOWN`] ends it.
     pub fn set_supplied(&self, stack: StackId) {
         set(Word::SuppliedOrigin, stack.0 as usize);
     }
@@ -295,7 +304,8 @@ impl Capture {
 
     fn supplied_sites(&self) -> impl Iterator<Item = SiteId> + '_ {
         let supplied = u32::try_from(get(Word::SuppliedOrigin)).unwrap_or(0);
-        self.stacks.sites(StackId(supplied))
+        let sites = self.stacks.sites(StackId(supplied));
+        sites.filter(|&site| matches!(self.sites.site(site), Some(Site::Python { .. })))
     }
 }
 

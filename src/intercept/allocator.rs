@@ -8,7 +8,7 @@ use super::errno::KeptErrno;
 use super::functions::Function;
 use super::gate::{self, Admission};
 use super::outer::Outer;
-use super::real::Real;
+use super::real::{Real, is_success};
 use super::targets::Variant;
 use crate::memory::reentry::{OurOwnWork, is_our_own_work};
 use crate::memory::{Address, ByteCount};
@@ -55,7 +55,7 @@ pub(super) extern "C-unwind" fn posix_memalign(
     let mut status = 0;
     let mut call = |room: Option<usize>| {
         status = real.call3(place.expose_provenance(), alignment, room.unwrap_or(size));
-        if status & 0xffff_ffff == 0 {
+        if is_success(status) {
             super::raw::read_word(place)
         } else {
             0

@@ -75,11 +75,11 @@ impl KnownImage {
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(super) struct LeftAlone {
     /// The pages could not be made writable.
-    pub(super) protected_count: u64,
+    pub(super) protected: u64,
     /// More real functions of one name than variants.
-    pub(super) variant_count: u64,
+    pub(super) without_variant: u64,
     /// What the slot holds could not be understood.
-    pub(super) unresolved_count: u64,
+    pub(super) unresolved: u64,
 }
 
 /// Everything that was done to the process.
@@ -105,9 +105,9 @@ impl Book {
                 removed_count: 0,
             },
             left_alone: LeftAlone {
-                protected_count: 0,
-                variant_count: 0,
-                unresolved_count: 0,
+                protected: 0,
+                without_variant: 0,
+                unresolved: 0,
             },
             active: false,
         }

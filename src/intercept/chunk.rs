@@ -152,8 +152,11 @@ fn released_key(byte_count: usize) -> usize {
 pub(super) fn is_certainly_released(block: usize) -> bool {
     let mut words = [0_u8; 32];
     let start = Address::new(block.wrapping_sub(HEADER_BYTES));
-    if block % GRAIN != 0 || !peek(start, &mut words) {
-        return block % GRAIN != 0 || peek_works();
+    if !block.is_multiple_of(GRAIN) {
+        return true;
+    }
+    if !peek(start, &mut words) {
+        return peek_works();
     }
     let word = |index: usize| {
         words
@@ -179,6 +182,23 @@ fn next_says_in_use(block: usize, header: Header) -> bool {
     let next = Address::new(block - HEADER_BYTES + header.byte_count() + size_of::<usize>());
     let mut size = [0; size_of::<usize>()];
     peek(next, &mut size) && usize::from_ne_bytes(size) & PREVIOUS_IN_USE != 0
+}
+
+/// Whether the chunk at `block` could be one that was allocated for `byte_count` bytes. When not, the
+/// block on record is gone, and the memory was given out again unseen.
+pub(super) fn could_have(block: usize, byte_count: usize) -> bool {
+    let mut words = [0; HEADER_BYTES];
+    let start = Address::new(block.wrapping_sub(HEADER_BYTES));
+    if !block.is_multiple_of(GRAIN) || !peek(start, &mut words) {
+        return true;
+    }
+    let mut size = [0; size_of::<usize>()];
+    size.copy_from_slice(&words[size_of::<usize>()..]);
+    let header = Header { previous: 0, size: usize::from_ne_bytes(size) };
+    let usable = header.byte_count().saturating_sub(size_of::<usize>());
+    // A chunk is a little larger than asked for, and a mapping up to a page.
+    let slack = if header.is_mapped() { 2 * PAGE } else { 2 * CHUNK_BYTE_MIN };
+    usable + size_of::<usize>() >= byte_count && usable <= byte_count.saturating_add(slack)
 }
 
 /// Whether the kernel lets us ask at all.
@@ -222,6 +242,19 @@ mod tests {
             "a mapping is whole pages"
         );
         assert!(!is_plausible(0, 0x1_f000), "beyond the end of the arena");
+    }
+
+    #[test]
+    fn a_chunk_is_a_little_larger_than_its_block() {
+        for byte_count in [1, 24, 25, 1_000, 500_000] {
+            // SAFETY: malloc takes any size.
+            let block = unsafe { libc::malloc(byte_count) };
+            assert!(could_have(block.addr(), byte_count), "{byte_count}");
+            assert!(!could_have(block.addr(), byte_count + 10_000), "{byte_count}");
+            assert!(!could_have(block.addr(), byte_count / 4) || byte_count < 100);
+            // SAFETY: malloc gave it above.
+            unsafe { libc::free(block) };
+        }
     }
 
     #[test]

@@ -3,18 +3,22 @@
 //! The call is made known to the thread before, and what it gave to Python is looked at afterwards.
 //! `errno` is the program's on both sides: ctypes hands it from and to Python around this call.
 
+#![expect(
+    unsafe_code,
+    reason = "looks at notes that the call itself may have added to"
+)]
+
 use std::ptr::NonNull;
 
-use super::call_results::{self, CallInterface};
+use super::call_results::{self, Returned};
 use super::entry::Frame;
 use super::errno::KeptErrno;
-use super::foreign_notes::{ForeignCall, ForeignNotes};
+use super::ffi_layout::CallInterface;
+use super::foreign_notes::{self, ForeignCall, ForeignNotes};
 use super::functions::Function;
-use super::owner::Owner;
-use super::page_kinds::{self, PageKind};
 use super::real::Real;
 use super::targets::Variant;
-use super::{entry, gate, install, python};
+use super::{entry, gate, install, python, truncation, type_call};
 use crate::capture::foreign::ForeignFunctionId;
 use crate::memory::Address;
 use crate::memory::reentry::{OurOwnWork, is_our_own_work};
@@ -22,7 +26,7 @@ use crate::tracker;
 
 /// `void ffi_call(ffi_cif *interface, void (*function)(void), void *result, void **arguments)`
 pub(super) extern "C-unwind" fn ffi_call(
-    interface: *const CallInterface,
+    interface: NonNull<CallInterface>,
     function: usize,
     result: usize,
     arguments: usize,
@@ -40,7 +44,7 @@ pub(super) extern "C-unwind" fn ffi_call(
 
 /// The same under the name that cffi's own copy of libffi has.
 pub(super) extern "C-unwind" fn cffi_ffi_call(
-    interface: *const CallInterface,
+    interface: NonNull<CallInterface>,
     function: usize,
     result: usize,
     arguments: usize,
@@ -59,7 +63,7 @@ pub(super) extern "C-unwind" fn cffi_ffi_call(
 /// A foreign call about to be made.
 #[derive(Clone, Copy)]
 struct Call {
-    interface: *const CallInterface,
+    interface: NonNull<CallInterface>,
     function: usize,
     result: usize,
     arguments: usize,
@@ -68,40 +72,62 @@ struct Call {
 impl Call {
     #[inline]
     fn make(self, real: Real, frame: Frame) {
-        if !gate::is_on() || is_our_own_work() {
+        if !gate::is_on() || is_our_own_work() || self.is_seen_already(frame) {
             self.execute(real);
             return;
         }
         self.observe(real, frame);
     }
 
+    /// Whether the same call was seen at the type of ctypes' object.
+    #[inline]
+    fn is_seen_already(self, frame: Frame) -> bool {
+        type_call::is_active()
+            && foreign_notes::with_notes(frame, |notes| notes.is_of_type_call(self.function))
+                == Some(true)
+    }
+
     #[inline]
     fn execute(self, real: Real) {
         real.call4([
-            self.interface.expose_provenance(),
+            self.interface.as_ptr().expose_provenance(),
             self.function,
             self.result,
             self.arguments,
         ]);
     }
 
-    fn observe(self, real: Real, frame: Frame) {
-        let is_ours = page_kinds::kind_of(self.function) == PageKind::Image(Owner::Ourselves);
-        let is_direct = is_ours && entry::is_entry(self.function);
-        if is_ours && !is_direct {
-            // Python calls this library: nothing foreign about it.
-            self.execute(real);
-            return;
+    fn returned(self) -> Returned {
+        let Self {
+            interface,
+            function,
+            result,
+            arguments,
+        } = self;
+        Returned {
+            interface,
+            function,
+            result,
+            arguments,
         }
-        let Some(function) = prepare(self.function) else {
+    }
+
+    fn observe(self, real: Real, frame: Frame) {
+        let foreign = python::is_foreign(self.function);
+        let Some(function) = prepare(self.function).filter(|_| foreign) else {
             self.execute(real);
             return;
         };
+        let is_direct = entry::is_entry(self.function);
         let mut notes = ForeignNotes::new(is_direct, python::top_frame());
-        let place = NonNull::from(&mut notes);
-        let _call = ForeignCall::begin(place, function, frame);
+        let notes = NonNull::from(&mut notes);
+        let _call = ForeignCall::begin(notes, function, frame);
+        if truncation::is_waiting() {
+            call_results::look_at_arguments(self.interface, self.arguments);
+        }
         self.execute(real);
-        call_results::look(self.interface, self.result, self.arguments, place);
+        // SAFETY: the notes lie in this frame, and the call that added to them is over.
+        self.returned().look(unsafe { notes.as_ref() });
     }
 }
 

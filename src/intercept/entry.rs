@@ -6,10 +6,13 @@
 //! are written by hand, and our own calls to these functions go straight to the real ones.
 
 #![expect(unsafe_code, reason = "naked functions")]
+#![expect(clippy::inline_always, reason = "two loads on the path of every call")]
 
 use std::arch::naked_asm;
 
 use super::functions::{FUNCTION_COUNT, Function, for_each_function};
+use super::owner::Owner;
+use super::page_kinds::{self, PageKind};
 use super::targets::{TARGETS, VARIANT_COUNT, Variant};
 use crate::memory::FrameAddress;
 
@@ -38,13 +41,14 @@ impl Frame {
 
     /// A frame made of a place that holds an address, for tests.
     #[cfg(test)]
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "the place is what matters"
+    )]
     pub(super) fn of_place(place: &usize) -> Self {
         Self(place)
     }
 }
-
-/// Stands where a row needs no function of ours.
-pub(super) extern "C-unwind" fn nothing() {}
 
 macro_rules! body {
     (one, $place:ident, $variant:ident, $ours:path) => {
@@ -136,7 +140,13 @@ pub(super) fn entry_address(function: Function, variant: Variant) -> usize {
 }
 
 /// Whether `address` is an entry of any function.
+#[inline]
 pub(super) fn is_entry(address: usize) -> bool {
+    // Nearly every address asked about lies in another object.
+    page_kinds::kind_of(address) == PageKind::Image(Owner::Ourselves) && is_listed(address)
+}
+
+fn is_listed(address: usize) -> bool {
     ENTRIES
         .as_flattened()
         .iter()

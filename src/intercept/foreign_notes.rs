@@ -29,6 +29,8 @@ pub(super) struct ForeignNotes {
     is_direct: bool,
     /// The Python frame that made the call; zero when not known or when none did.
     python_frame: usize,
+    /// The function called, when the call was seen at the type of its object.
+    made_by_type: usize,
     block_count: usize,
     blocks: [Address; NOTED_BLOCK_COUNT_MAX],
 }
@@ -39,9 +41,23 @@ impl ForeignNotes {
         Self {
             is_direct,
             python_frame,
+            made_by_type: 0,
             block_count: 0,
             blocks: [Address::NULL; NOTED_BLOCK_COUNT_MAX],
         }
+    }
+
+    /// The same for a call of `function` that was seen at the type of its object.
+    pub(super) fn made_by_type(self, function: usize) -> Self {
+        Self {
+            made_by_type: function,
+            ..self
+        }
+    }
+
+    /// Whether these are the notes on a call of `function` that was seen at the type already.
+    pub(super) fn is_of_type_call(&self, function: usize) -> bool {
+        self.made_by_type == function
     }
 
     /// Whether the function called is one of those we intercept.

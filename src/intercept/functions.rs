@@ -3,7 +3,7 @@
 //!
 //! A row is: our name, the symbol, the family its blocks belong to or that it releases, its role,
 //! the shape of its entry (`entry.rs`: how many arguments, or a shape of its own), and the function
-//! that receives the call.
+//! that receives the call (or, for `HandOver`, that asks whether such a call goes on).
 
 use std::sync::OnceLock;
 
@@ -92,35 +92,35 @@ macro_rules! for_each_function {
             DeleteArrayAlignedNothrow, "_ZdaPvSt11align_val_tRKSt9nothrow_t", NEW_ARRAY, Release,
                 three, crate::intercept::cxx::delete_array_aligned_nothrow;
 
-            Strdup, "strdup", MALLOC, HandOver, hand_over, crate::intercept::entry::nothing;
-            StrdupAlias, "__strdup", MALLOC, HandOver, hand_over, crate::intercept::entry::nothing;
-            Strndup, "strndup", MALLOC, HandOver, hand_over, crate::intercept::entry::nothing;
-            StrndupAlias, "__strndup", MALLOC, HandOver, hand_over, crate::intercept::entry::nothing;
-            Wcsdup, "wcsdup", MALLOC, HandOver, hand_over, crate::intercept::entry::nothing;
-            Getline, "getline", MALLOC, HandOver, hand_over, crate::intercept::entry::nothing;
-            Getdelim, "getdelim", MALLOC, HandOver, hand_over, crate::intercept::entry::nothing;
-            GetdelimAlias, "__getdelim", MALLOC, HandOver, hand_over, crate::intercept::entry::nothing;
-            Asprintf, "asprintf", MALLOC, HandOver, hand_over, crate::intercept::entry::nothing;
-            AsprintfChecked, "__asprintf_chk", MALLOC, HandOver, hand_over, crate::intercept::entry::nothing;
-            Vasprintf, "vasprintf", MALLOC, HandOver, hand_over, crate::intercept::entry::nothing;
-            VasprintfChecked, "__vasprintf_chk", MALLOC, HandOver, hand_over, crate::intercept::entry::nothing;
-            OpenMemstream, "open_memstream", MALLOC, HandOver, hand_over, crate::intercept::entry::nothing;
-            OpenWmemstream, "open_wmemstream", MALLOC, HandOver, hand_over, crate::intercept::entry::nothing;
-            Realpath, "realpath", MALLOC, HandOver, hand_over, crate::intercept::entry::nothing;
-            RealpathChecked, "__realpath_chk", MALLOC, HandOver, hand_over, crate::intercept::entry::nothing;
-            CanonicalizeFileName, "canonicalize_file_name", MALLOC, HandOver, hand_over, crate::intercept::entry::nothing;
-            Getcwd, "getcwd", MALLOC, HandOver, hand_over, crate::intercept::entry::nothing;
-            GetCurrentDirName, "get_current_dir_name", MALLOC, HandOver, hand_over, crate::intercept::entry::nothing;
-            Scandir, "scandir", MALLOC, HandOver, hand_over, crate::intercept::entry::nothing;
-            Scandir64, "scandir64", MALLOC, HandOver, hand_over, crate::intercept::entry::nothing;
-            Tempnam, "tempnam", MALLOC, HandOver, hand_over, crate::intercept::entry::nothing;
-            Fopen, "fopen", MALLOC, HandOver, hand_over, crate::intercept::entry::nothing;
-            Fopen64, "fopen64", MALLOC, HandOver, hand_over, crate::intercept::entry::nothing;
-            Fdopen, "fdopen", MALLOC, HandOver, hand_over, crate::intercept::entry::nothing;
-            Fmemopen, "fmemopen", MALLOC, HandOver, hand_over, crate::intercept::entry::nothing;
-            Opendir, "opendir", MALLOC, HandOver, hand_over, crate::intercept::entry::nothing;
-            Fdopendir, "fdopendir", MALLOC, HandOver, hand_over, crate::intercept::entry::nothing;
-            Demangle, "__cxa_demangle", MALLOC, HandOver, hand_over, crate::intercept::entry::nothing;
+            Strdup, "strdup", MALLOC, HandOver, hand_over, crate::intercept::hand_over::in_progress;
+            StrdupAlias, "__strdup", MALLOC, HandOver, hand_over, crate::intercept::hand_over::in_progress;
+            Strndup, "strndup", MALLOC, HandOver, hand_over, crate::intercept::hand_over::in_progress;
+            StrndupAlias, "__strndup", MALLOC, HandOver, hand_over, crate::intercept::hand_over::in_progress;
+            Wcsdup, "wcsdup", MALLOC, HandOver, hand_over, crate::intercept::hand_over::in_progress;
+            Getline, "getline", MALLOC, HandOver, hand_over, crate::intercept::hand_over::in_progress;
+            Getdelim, "getdelim", MALLOC, HandOver, hand_over, crate::intercept::hand_over::in_progress;
+            GetdelimAlias, "__getdelim", MALLOC, HandOver, hand_over, crate::intercept::hand_over::in_progress;
+            Asprintf, "asprintf", MALLOC, HandOver, hand_over, crate::intercept::hand_over::in_progress;
+            AsprintfChecked, "__asprintf_chk", MALLOC, HandOver, hand_over, crate::intercept::hand_over::in_progress;
+            Vasprintf, "vasprintf", MALLOC, HandOver, hand_over, crate::intercept::hand_over::in_progress;
+            VasprintfChecked, "__vasprintf_chk", MALLOC, HandOver, hand_over, crate::intercept::hand_over::in_progress;
+            OpenMemstream, "open_memstream", MALLOC, HandOver, hand_over, crate::intercept::hand_over::in_progress;
+            OpenWmemstream, "open_wmemstream", MALLOC, HandOver, hand_over, crate::intercept::hand_over::in_progress;
+            Realpath, "realpath", MALLOC, HandOver, hand_over, crate::intercept::hand_over::in_progress;
+            RealpathChecked, "__realpath_chk", MALLOC, HandOver, hand_over, crate::intercept::hand_over::in_progress;
+            CanonicalizeFileName, "canonicalize_file_name", MALLOC, HandOver, hand_over, crate::intercept::hand_over::in_progress;
+            Getcwd, "getcwd", MALLOC, HandOver, hand_over, crate::intercept::hand_over::in_progress;
+            GetCurrentDirName, "get_current_dir_name", MALLOC, HandOver, hand_over, crate::intercept::hand_over::in_progress;
+            Scandir, "scandir", MALLOC, HandOver, hand_over, crate::intercept::hand_over::in_progress;
+            Scandir64, "scandir64", MALLOC, HandOver, hand_over, crate::intercept::hand_over::in_progress;
+            Tempnam, "tempnam", MALLOC, HandOver, hand_over, crate::intercept::hand_over::in_progress;
+            Fopen, "fopen", MALLOC, HandOver, hand_over, crate::intercept::hand_over::in_progress;
+            Fopen64, "fopen64", MALLOC, HandOver, hand_over, crate::intercept::hand_over::in_progress;
+            Fdopen, "fdopen", MALLOC, HandOver, hand_over, crate::intercept::hand_over::in_progress;
+            Fmemopen, "fmemopen", MALLOC, HandOver, hand_over, crate::intercept::hand_over::in_progress;
+            Opendir, "opendir", MALLOC, HandOver, hand_over, crate::intercept::hand_over::in_progress;
+            Fdopendir, "fdopendir", MALLOC, HandOver, hand_over, crate::intercept::hand_over::in_progress;
+            Demangle, "__cxa_demangle", MALLOC, HandOver, hand_over, crate::intercept::hand_over::in_progress;
 
             Dlsym, "dlsym", MALLOC, Lookup, lookup, crate::intercept::lookup::dlsym;
             FfiCall, "ffi_call", MALLOC, ForeignCall, four, crate::intercept::ctypes::ffi_call;
@@ -142,7 +142,7 @@ macro_rules! declare {
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
         #[repr(usize)]
         pub(super) enum Function {
-            $(#[doc = $symbol] $name),*
+            $(#[doc = concat!("`", $symbol, "`")] $name),*
         }
 
         impl Function {

@@ -68,7 +68,7 @@ pub(super) fn admit(frame: Frame, family: FamilyId) -> Option<Admission> {
     if scope != PROCESS && call.is_none() {
         return None;
     }
-    let (caller, flags) = judge(frame, family, call)?;
+    let (caller, flags) = judge(frame, family, call);
     if scope != PROCESS && (flags != 0 || call.is_some_and(Call::is_in_callback)) {
         return None;
     }
@@ -102,10 +102,10 @@ impl Call {
 }
 
 /// The caller to report, and the flags that say whose the block is.
-fn judge(frame: Frame, family: FamilyId, call: Option<Call>) -> Option<(FrameAddress, u32)> {
+fn judge(frame: Frame, family: FamilyId, call: Option<Call>) -> (FrameAddress, u32) {
     let caller = frame.caller();
     let PageKind::Image(owner) = page_kinds::kind_of(caller.call_address()) else {
-        return Some((caller, 0));
+        return (caller, 0);
     };
     let of_owner = |owner, caller| match owner {
         // The machinery calls one of our functions because Python called `malloc` itself.
@@ -122,16 +122,28 @@ fn judge(frame: Frame, family: FamilyId, call: Option<Call>) -> Option<(FrameAdd
     };
     let (place, flags) = of_owner(owner, caller);
     if flags != flag::RUNTIMES_OWN {
-        return Some((place, flags));
+        return (place, flags);
     }
     // `strdup` and the like: the caller is whoever called them.
     let Some(behalf) = hand_over::in_progress(frame) else {
-        return Some((place, flags));
+        return (place, flags);
     };
     match page_kinds::kind_of(behalf.call_address()) {
-        PageKind::Image(owner) => Some(of_owner(owner, behalf)),
-        PageKind::Unseen | PageKind::Ordinary => Some((behalf, 0)),
+        PageKind::Image(owner) => of_owner(owner, behalf),
+        PageKind::Unseen | PageKind::Ordinary => (behalf, 0),
     }
+}
+
+/// Where a call came from: who called, or on whose behalf the C library did.
+pub(super) fn place_for(frame: Frame) -> EventPlace {
+    let caller = frame.caller();
+    let runtime = PageKind::Image(Owner::CRuntime);
+    let behalf = if page_kinds::kind_of(caller.call_address()) == runtime {
+        hand_over::in_progress(frame)
+    } else {
+        None
+    };
+    place_of(behalf.unwrap_or(caller))
 }
 
 /// An event's place, by its caller.

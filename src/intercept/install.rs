@@ -11,7 +11,7 @@ use super::owner::KnownPlaces;
 use super::pass::Pass;
 use super::patching;
 use super::targets::{self, Variant};
-use super::{chunk, gate};
+use super::{chunk, foreign_calls, gate, type_call};
 use crate::tracker::session::Scope;
 
 impl fmt::Display for InstallError {
@@ -60,12 +60,15 @@ pub fn install(scope: Scope) -> Result<usize, InstallError> {
     }
     // Entries look at the scope, so it is set before the first slot leads to one.
     gate::set_scope(scope);
-    patching::begin(places()).ok_or(InstallError::LostInFork)
+    let slot_count = patching::begin(places()).ok_or(InstallError::LostInFork)?;
+    foreign_calls::look_at_start();
+    Ok(slot_count)
 }
 
 /// Restores every slot. Entries that the program still holds pass on to the real functions.
 pub fn remove() {
     gate::set_scope(Scope::Explicit);
+    type_call::end();
     patching::end(places());
 }
 

@@ -15,7 +15,7 @@ use super::owner::Owner;
 use super::page_kinds::{self, PageKind};
 use super::real::Real;
 use super::targets::Variant;
-use super::{gate, install, python};
+use super::{foreign_calls, gate, install, python};
 use crate::memory::reentry::{OurOwnWork, is_our_own_work};
 use crate::memory::{Address, FrameAddress};
 use crate::tracker;
@@ -38,6 +38,7 @@ pub(super) extern "C-unwind" fn dlsym(
     install::look_for_new_libraries();
     if is_interpreters(frame.caller()) {
         python::connect_once();
+        foreign_calls::look();
     }
     if handle == NEXT {
         return 0;

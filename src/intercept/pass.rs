@@ -140,8 +140,14 @@ impl<'list> Pass<'list> {
                 self.now.saturating_sub(since) < RELOCATION_MILLISECONDS_MAX
             }
         };
-        let settled = !owner.is_patched()
-            || !(patient && self.relro_is_open(image)) && (self.rewrite(book, place) || !patient);
+        let settled = if !owner.is_patched() {
+            true
+        } else if patient && self.relro_is_open(image) {
+            false
+        } else {
+            let complete = self.rewrite(book, place);
+            complete || !patient
+        };
         if settled {
             remember(book, image, owner, self.now).progress = Progress::Done;
         }
@@ -200,15 +206,15 @@ impl<'list> Pass<'list> {
             return SlotOutcome::NotRelocated;
         }
         let Some(real) = self.real_function(place, function, held) else {
-            book.left_alone.unresolved_count += 1;
+            book.left_alone.unresolved += 1;
             return SlotOutcome::LeftAlone;
         };
         let Some(variant) = targets::variant_for(function, self.target_at(real)) else {
-            book.left_alone.variant_count += 1;
+            book.left_alone.without_variant += 1;
             return SlotOutcome::LeftAlone;
         };
         if !self.open(image, address, opened) {
-            book.left_alone.protected_count += 1;
+            book.left_alone.protected += 1;
             return SlotOutcome::LeftAlone;
         }
         if !slot::exchange(image, address, held, entry_address(function, variant)) {

@@ -1,5 +1,8 @@
 //! What interception asks of the Python reader.
 
+use super::entry;
+use super::owner::Owner;
+use super::page_kinds::{self, PageKind};
 use crate::memory::reentry::OurOwnWork;
 use crate::memory::sync::{AtomicU32, Ordering};
 use crate::tracker;
@@ -21,6 +24,13 @@ pub(super) fn connect_once() {
     if LOOKED.load(Ordering::Relaxed) == 0 {
         connect();
     }
+}
+
+/// Whether a function that Python calls is somebody else's: not one of this library's own, except
+/// an entry, which stands for another function.
+#[inline]
+pub(super) fn is_foreign(function: usize) -> bool {
+    page_kinds::kind_of(function) != PageKind::Image(Owner::Ourselves) || entry::is_entry(function)
 }
 
 #[cold]

@@ -5,6 +5,10 @@
 //! returns nothing, or 32 bits, the rest of the result is not looked at.
 
 #![expect(unsafe_code, reason = "calls functions by address")]
+#![expect(
+    clippy::inline_always,
+    reason = "one instruction between an entry and the real function"
+)]
 
 use super::functions::Function;
 use super::targets::{self, Variant};
@@ -81,4 +85,10 @@ impl Real {
     fn address(self) -> usize {
         targets::address(self.function, self.variant)
     }
+}
+
+/// Whether a function that returns an `int` returned zero. The upper half of the register is not
+/// part of the result.
+pub(super) fn is_success(status: usize) -> bool {
+    status.trailing_zeros() >= 32
 }

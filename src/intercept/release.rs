@@ -86,7 +86,7 @@ fn decide(tracker: &Tracker, found: &Found<'_>, real: Real, block: usize, frame:
     let Some(_ours) = OurOwnWork::begin() else {
         return true;
     };
-    if is_released && is_somebody_elses(found, block) {
+    if is_somebody_elses(found, block) || is_stale(found, real, block) {
         return true;
     }
     let release = Release {
@@ -94,7 +94,7 @@ fn decide(tracker: &Tracker, found: &Found<'_>, real: Real, block: usize, frame:
         family: real.function().family(),
         may_withhold: may_withhold(real),
     };
-    let place = gate::place_of(frame.caller());
+    let place = gate::place_for(frame);
     match tracker.note_release(release, place) {
         ReleaseVerdict::Execute | ReleaseVerdict::Unknown => true,
         ReleaseVerdict::Withheld | ReleaseVerdict::Refused => false,
@@ -107,6 +107,18 @@ fn decide(tracker: &Tracker, found: &Found<'_>, real: Real, block: usize, frame:
 /// ledger: one outside the scope, or one that libc makes for us. A withheld block has not gone back.
 pub(super) fn is_somebody_elses(found: &Found<'_>, block: usize) -> bool {
     found.state() == Some(BlockState::Freed) && !chunk::is_certainly_released(block)
+}
+
+/// Whether a live block of another family is not the one on record: that was released on a path
+/// nobody saw, and what is here now is of another size.
+fn is_stale(found: &Found<'_>, real: Real, block: usize) -> bool {
+    let (size, family) = found.extent();
+    let (asked, used) = (size.get(), real.function().family());
+    let is_mismatch = found.state() == Some(BlockState::Live) && family != used;
+    is_mismatch
+        && real.is_standard()
+        && matches!(family, FamilyId::MALLOC | FamilyId::NEW | FamilyId::NEW_ARRAY)
+        && !chunk::could_have(block, asked)
 }
 
 /// Whether the memory may be kept back: only when giving it back later with `free` is what the real

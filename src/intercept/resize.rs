@@ -18,7 +18,7 @@ use crate::ledger::{BlockState, Found};
 use crate::memory::reentry::{OurOwnWork, is_our_own_work};
 use crate::memory::{Address, ByteCount};
 use crate::tracker::allocate::Allocated;
-use crate::tracker::resize::{Resize, ResizeVerdict};
+use crate::tracker::resize::ResizeVerdict;
 use crate::tracker::{self, Tracker};
 
 /// Flags of the old block that the new one keeps: whose it is.
@@ -155,7 +155,7 @@ fn resize_known(
     if size == Some(0) {
         return release_by_resize(request, call);
     }
-    let place = gate::place_of(frame.caller());
+    let place = gate::place_for(frame);
     let admission = gate::Admission {
         tracker,
         place,
@@ -164,20 +164,20 @@ fn resize_known(
     let Some((size, room)) = room(real, size, admission) else {
         return call(None);
     };
-    let Some(resize) = begin(request, tracker) else {
-        errno::set(libc::EINVAL);
-        return 0;
-    };
     let asked = (room.flags != 0).then_some(room.byte_count);
-    let flags = resize
-        .as_ref()
-        .map_or(0, |resize| resize.flags & KEPT_FLAGS);
+    let resize = match begin(request, tracker) {
+        ResizeVerdict::Proceed(resize) => resize,
+        // The ledger has lost the block meanwhile.
+        ResizeVerdict::Unknown => return call(None),
+        ResizeVerdict::Refused => {
+            errno::set(libc::EINVAL);
+            return 0;
+        }
+    };
+    let flags = resize.flags & KEPT_FLAGS;
     let moved = {
         let _outer = Outer::begin(frame);
         call(asked)
-    };
-    let Some(resize) = resize else {
-        return moved;
     };
     let outcome = (moved != 0).then(|| Allocated {
         address: Address::new(moved),
@@ -195,18 +195,13 @@ fn resize_known(
     moved
 }
 
-/// Withdraws the old block. `None`: it is the program's error, and reported; `Some(None)`: the
-/// ledger has lost it meanwhile.
-fn begin(request: Request, tracker: &Tracker) -> Option<Option<Resize>> {
+/// Withdraws the old block.
+fn begin(request: Request, tracker: &Tracker) -> ResizeVerdict {
     let _errno = KeptErrno::keep();
     let _ours = OurOwnWork::begin();
-    let place = gate::place_of(request.frame.caller());
+    let place = gate::place_for(request.frame);
     let family = request.real.function().family();
-    match tracker.begin_resize(Address::new(request.block), family, place) {
-        ResizeVerdict::Proceed(resize) => Some(Some(resize)),
-        ResizeVerdict::Unknown => Some(None),
-        ResizeVerdict::Refused => None,
-    }
+    tracker.begin_resize(Address::new(request.block), family, place)
 }
 
 /// A resize to nothing releases, and glibc gives null for it. Another allocator may give a block.

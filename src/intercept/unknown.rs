@@ -13,7 +13,7 @@ use super::errno::KeptErrno;
 use super::image::Range;
 use super::page_kinds::{self, PAGE, PageKind};
 use super::{chunk, gate, loaded, outer, stack};
-use crate::detect::PointerPlace;
+use crate::detect::finding::PointerPlace;
 use crate::ledger::{BlockRecord, BlockState, FamilyId};
 use crate::memory::Address;
 use crate::memory::peek::peek;
@@ -55,7 +55,7 @@ pub(super) fn is_acceptable(
             true
         }
         Some(judged) => {
-            let place = gate::place_of(frame.caller());
+            let place = gate::place_for(frame);
             tracker.report_invalid_release(Address::new(block), judged, family, place);
             false
         }

@@ -43,6 +43,15 @@ pub enum PythonFrames {
     Supplied,
 }
 
+/// How calls of foreign functions are seen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ForeignCalls {
+    /// Where libffi is called, and at ctypes' types where that cannot be seen.
+    Automatic,
+    /// At ctypes' types.
+    Types,
+}
+
 /// The options of a session.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Options {
@@ -54,6 +63,8 @@ pub struct Options {
     pub native_stacks: NativeStacks,
     /// How Python frames are found.
     pub python_frames: PythonFrames,
+    /// How calls of foreign functions are seen.
+    pub foreign_calls: ForeignCalls,
     /// Where the report goes at exit; `%p` stands for the process's number.
     pub json: Option<String>,
     /// The file of suppressions.
@@ -81,6 +92,7 @@ impl Options {
             checks: Check::Quarantine as u32 | Check::Redzone as u32,
             native_stacks: NativeStacks::Boundary,
             python_frames: PythonFrames::Native,
+            foreign_calls: ForeignCalls::Automatic,
             json: None,
             suppressions: None,
         }
@@ -121,12 +133,13 @@ impl Options {
             "check" => self.checks = checks(value)?,
             "native_stacks" => self.native_stacks = choose(key, value, &NATIVE_STACKS)?,
             "python_frames" => self.python_frames = choose(key, value, &PYTHON_FRAMES)?,
+            "foreign_calls" => self.foreign_calls = choose(key, value, &FOREIGN_CALLS)?,
             "json" => self.json = path(key, value)?,
             "suppressions" => self.suppressions = path(key, value)?,
             _ => {
                 return Err(OptionError(format!(
                     "there is no option \"{key}\": use scope, check, native_stacks, \
-                     python_frames, json or suppressions"
+                     python_frames, foreign_calls, json or suppressions"
                 )));
             }
         }
@@ -167,6 +180,10 @@ const PYTHON_FRAMES: [(&str, PythonFrames); 2] = [
     ("native", PythonFrames::Native),
     ("supplied", PythonFrames::Supplied),
 ];
+const FOREIGN_CALLS: [(&str, ForeignCalls); 2] = [
+    ("auto", ForeignCalls::Automatic),
+    ("types", ForeignCalls::Types),
+];
 
 macro_rules! named {
     ($kind:ty, $table:ident) => {
@@ -183,6 +200,7 @@ macro_rules! named {
 named!(Scope, SCOPES);
 named!(NativeStacks, NATIVE_STACKS);
 named!(PythonFrames, PYTHON_FRAMES);
+named!(ForeignCalls, FOREIGN_CALLS);
 
 fn choose<T: Copy>(key: &str, value: &str, table: &[(&str, T)]) -> Result<T, OptionError> {
     let found = table.iter().find(|(name, _)| *name == value);
@@ -249,13 +267,14 @@ mod tests {
     #[test]
     fn every_option_is_read() {
         let text = "scope=process:check=redzone:native_stacks=full:json=/a\\:b/%p.json:\
-                    suppressions=/s:python_frames=supplied";
+                    suppressions=/s:python_frames=supplied:foreign_calls=types";
         let options = read(text).expect("valid options");
         let expected = Options {
             scope: Scope::Process,
             checks: Check::Redzone as u32,
             native_stacks: NativeStacks::Full,
             python_frames: PythonFrames::Supplied,
+            foreign_calls: ForeignCalls::Types,
             json: Some("/a:b/%p.json".to_owned()),
             suppressions: Some("/s".to_owned()),
         };

@@ -42,9 +42,6 @@ const FRESH: u32 = 1;
 const REMEMBERING: u32 = 2;
 const TURNED_OFF: u32 = 3;
 
-/// Chain number of a thread that runs no Python code.
-const NO_FRAMES: u64 = 0;
-
 static THREAD_CACHES: OnceBox<Option<ThreadCaches>> = OnceBox::new();
 
 /// The reader of Python stacks.
@@ -191,12 +188,13 @@ impl<'python> Stack<'python> {
         usize::try_from(top).unwrap_or(0)
     }
 
-    /// A number that stands for this stack for as long as `generation` lasts.
+    /// A number that stands for this stack for as long as `generation` lasts; `None` on a thread
+    /// that runs no Python code.
     #[inline]
-    pub(super) fn key(self, generation: u64) -> u64 {
+    pub(super) fn key(self, generation: u64) -> Option<u64> {
         let caches = THREAD_CACHES.get_or_init(|| Box::new(ThreadCaches::new()));
         let cache = caches.as_ref().and_then(ThreadCaches::mine);
-        chain::key(&self.interpreter.reader, cache, generation).unwrap_or(NO_FRAMES)
+        chain::key(&self.interpreter.reader, cache, generation)
     }
 
     /// Shows each place, innermost first, to `visit`; answers whether the stack had more frames

@@ -1,0 +1,288 @@
+//! The other way to see ctypes' calls: `tp_call` of its function types.
+//!
+//! Where libffi is part of the interpreter, no slot leads to `ffi_call`. Then the function that
+//! calls a ctypes function object is replaced in `CFuncPtr`, in every type derived from it, and in
+//! the descriptor that types made later take it from. There is no description of the arguments, so
+//! only the result is looked at.
+
+#![expect(
+    unsafe_code,
+    reason = "reads and writes type objects of the interpreter"
+)]
+
+use std::arch::naked_asm;
+use std::ffi::c_int;
+use std::ptr::NonNull;
+
+use super::ctypes::prepare;
+use super::entry::Frame;
+use super::errno::KeptErrno;
+use super::foreign_notes::{ForeignCall, ForeignNotes};
+use super::python_api::{Locked, Object, Owned, Python};
+use super::truncation::{self, CutCall};
+use super::{gate, python};
+use crate::memory::Address;
+use crate::memory::reentry::{OurOwnWork, is_our_own_work};
+use crate::memory::sync::{AtomicUsize, Ordering};
+use crate::tracker;
+
+/// A `ternaryfunc`.
+type TypeCall = unsafe extern "C-unwind" fn(Object, Object, Object) -> Object;
+
+/// The number by which `PyType_GetSlot` knows `tp_call`.
+const CALL_SLOT: c_int = 50;
+/// Function types followed; each library that ctypes opens makes one.
+const TYPE_COUNT_MAX: usize = 16_384;
+
+/// What ctypes' types held; zero while they were not looked at. Never forgotten: a call may be on
+/// its way through our function when the types are put back.
+static REAL: AtomicUsize = AtomicUsize::new(0);
+static IS_ACTIVE: AtomicUsize = AtomicUsize::new(0);
+/// Whether objects have the head of a build without the global lock; set before the first type is
+/// changed.
+static IS_FREE_THREADED: AtomicUsize = AtomicUsize::new(0);
+
+/// Where the fields lie that are read and written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Layout {
+    /// From an object to its type.
+    type_of: usize,
+    /// From an object to what follows its head.
+    head: usize,
+    /// From a type to `tp_call`.
+    type_call: usize,
+    /// From a slot wrapper to the function it wraps.
+    wrapped: usize,
+}
+
+impl Layout {
+    fn of(free_threaded: bool) -> Self {
+        let (type_of, head) = if free_threaded { (24, 32) } else { (8, 16) };
+        // A type begins with a size after its head; `tp_call` is its fourteenth slot.
+        Self {
+            type_of,
+            head,
+            type_call: head + 8 + 13 * 8,
+            wrapped: head + 4 * 8,
+        }
+    }
+
+    /// The layout that the changed types have.
+    fn in_use() -> Self {
+        Self::of(IS_FREE_THREADED.load(Ordering::Relaxed) != 0)
+    }
+}
+
+/// Why ctypes' types were not changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Refusal {
+    /// There is no interpreter, or its lock cannot be had now.
+    NoInterpreter,
+    /// Nobody has imported `_ctypes` yet.
+    NotImported,
+    /// The interpreter's layout is not the one we know.
+    UnknownLayout,
+}
+
+/// Whether the types are changed.
+pub(super) fn is_active() -> bool {
+    IS_ACTIVE.load(Ordering::Acquire) != 0
+}
+
+/// Changes the types, on a thread that holds the interpreter's lock already.
+pub(super) fn begin_if_locked() -> Result<usize, Refusal> {
+    let python = Python::find().ok_or(Refusal::NoInterpreter)?;
+    begin_with(
+        &python.locked_already().ok_or(Refusal::NoInterpreter)?,
+        python,
+    )
+}
+
+/// Changes the types; waits for the interpreter's lock.
+pub(super) fn begin() -> Result<usize, Refusal> {
+    let python = Python::find().ok_or(Refusal::NoInterpreter)?;
+    begin_with(&python.lock().ok_or(Refusal::NoInterpreter)?, python)
+}
+
+fn begin_with(locked: &Locked<'_>, python: &Python) -> Result<usize, Refusal> {
+    if locked.has_error() {
+        return Err(Refusal::NoInterpreter);
+    }
+    let module = locked.imported(c"_ctypes").ok_or(Refusal::NotImported)?;
+    let base = module.attribute(c"CFuncPtr").ok_or(Refusal::NotImported)?;
+    let layout = known_layout(locked, &base, python).ok_or(Refusal::UnknownLayout)?;
+    let real = locked.type_slot(base.object(), CALL_SLOT);
+    let ours = entry as *const () as usize;
+    if real != ours {
+        let free_threaded = layout == Layout::of(true);
+        IS_FREE_THREADED.store(usize::from(free_threaded), Ordering::Relaxed);
+        REAL.store(real, Ordering::Release);
+    }
+    let count = exchange(&base, layout, REAL.load(Ordering::Acquire), ours);
+    IS_ACTIVE.store(1, Ordering::Release);
+    Ok(count)
+}
+
+/// Puts back what the types held.
+pub(super) fn end() {
+    let real = REAL.load(Ordering::Acquire);
+    let Some(python) = Python::find().filter(|_| is_active()) else {
+        return;
+    };
+    let Some(locked) = python.lock().filter(|locked| !locked.has_error()) else {
+        return;
+    };
+    let Some(module) = locked.imported(c"_ctypes") else {
+        return;
+    };
+    let Some(base) = module.attribute(c"CFuncPtr") else {
+        return;
+    };
+    exchange(&base, Layout::in_use(), entry as *const () as usize, real);
+    IS_ACTIVE.store(0, Ordering::Release);
+}
+
+/// The layout, when what it says of `CFuncPtr` is what the interpreter says.
+fn known_layout(locked: &Locked<'_>, base: &Owned<'_>, python: &Python) -> Option<Layout> {
+    if !python.is_known_version() {
+        return None;
+    }
+    let real = locked.type_slot(base.object(), CALL_SLOT);
+    let descriptor = base.attribute(c"__call__")?;
+    let holds = |object: Object, offset| word(object, offset).load(Ordering::Relaxed);
+    [Layout::of(false), Layout::of(true)]
+        .into_iter()
+        .find(|layout| {
+            real != 0
+                && holds(base.object(), layout.type_call) == real
+                && holds(descriptor.object(), layout.wrapped) == real
+        })
+}
+
+/// Replaces `from` by `to` in the descriptor, in the type and in those derived from it. Returns in
+/// how many places.
+fn exchange(base: &Owned<'_>, layout: Layout, from: usize, to: usize) -> usize {
+    let mut count = 0;
+    let mut replace = |object: Object, offset: usize| {
+        let place = word(object, offset);
+        let done = place.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed);
+        count += usize::from(done.is_ok());
+    };
+    // First where later types take it from.
+    if let Some(descriptor) = base.attribute(c"__call__") {
+        replace(descriptor.object(), layout.wrapped);
+    }
+    replace(base.object(), layout.type_call);
+    let mut lists = vec![
+        base.attribute(c"__subclasses__")
+            .and_then(|method| method.call()),
+    ];
+    let mut seen = 0;
+    while let Some(Some(list)) = lists.pop() {
+        for derived in list.items() {
+            replace(derived, layout.type_call);
+            seen += 1;
+            if seen < TYPE_COUNT_MAX {
+                lists.push(subclasses_of(&list, derived));
+            }
+        }
+    }
+    count
+}
+
+fn subclasses_of<'lock>(list: &Owned<'lock>, derived: Object) -> Option<Owned<'lock>> {
+    list.borrowed(derived)?.attribute(c"__subclasses__")?.call()
+}
+
+/// A word of an object.
+fn word<'object>(object: Object, offset: usize) -> &'object AtomicUsize {
+    let place = object.wrapping_byte_add(offset).cast::<usize>();
+    // SAFETY: the callers hold a reference to a type object or a slot wrapper, which have words at
+    // these offsets in every version that `known_layout` lets through; the interpreter reads and
+    // writes them as single words.
+    unsafe { AtomicUsize::from_ptr(place) }
+}
+
+/// What the types hold: adds the place of the return address.
+///
+/// # Safety
+/// * Called by the interpreter as `tp_call` of a function type of ctypes.
+#[unsafe(naked)]
+unsafe extern "C-unwind" fn entry(_function: Object, _arguments: Object, _names: Object) -> Object {
+    naked_asm!(
+        ".cfi_startproc",
+        "endbr64",
+        "mov rcx, rsp",
+        "jmp {ours}",
+        ".cfi_endproc",
+        ours = sym call,
+    )
+}
+
+extern "C-unwind" fn call(
+    object: Object,
+    arguments: Object,
+    names: Object,
+    frame: Frame,
+) -> Object {
+    if !gate::is_on() || is_our_own_work() {
+        return execute(object, arguments, names);
+    }
+    // The address of the function is the first thing a ctypes object refers to.
+    let contents = word(object, Layout::in_use().head).load(Ordering::Relaxed);
+    let place = std::ptr::with_exposed_provenance::<usize>(contents);
+    let function = if contents == 0 {
+        0
+    } else {
+        // SAFETY: every ctypes object refers to its contents, and a function's are its address.
+        unsafe { place.read() }
+    };
+    let Some(id) = prepare(function).filter(|_| python::is_foreign(function)) else {
+        return execute(object, arguments, names);
+    };
+    let is_direct = super::entry::is_entry(function);
+    let mut notes = ForeignNotes::new(is_direct, python::top_frame()).made_by_type(function);
+    let notes = NonNull::from(&mut notes);
+    let _call = ForeignCall::begin(notes, id, frame);
+    let result = execute(object, arguments, names);
+    // SAFETY: the notes lie in this frame, and the call that added to them is over.
+    look_at_result(function, result, unsafe { notes.as_ref() });
+    result
+}
+
+fn execute(object: Object, arguments: Object, names: Object) -> Object {
+    let real = std::ptr::with_exposed_provenance::<()>(REAL.load(Ordering::Acquire));
+    // SAFETY: `begin_with` stored what the types held, which is of this type, before it changed
+    // the first one.
+    let real: TypeCall = unsafe { std::mem::transmute(real) };
+    // SAFETY: passed on as the interpreter passed it.
+    unsafe { real(object, arguments, names) }
+}
+
+/// Looks at the object that a call gave.
+fn look_at_result(function: usize, result: Object, notes: &ForeignNotes) {
+    let Some(python) = Python::find().filter(|_| !result.is_null()) else {
+        return;
+    };
+    if word(result, Layout::in_use().type_of).load(Ordering::Relaxed) != python.integer_type() {
+        return;
+    }
+    // SAFETY: the object is an `int`, and the interpreter called us with its lock held.
+    let bits = unsafe { python.integer_bits(result) };
+    let value = usize::try_from(bits).unwrap_or_default();
+    let _errno = KeptErrno::keep();
+    let _ours = OurOwnWork::begin();
+    let Some(tracker) = tracker::existing() else {
+        return;
+    };
+    tracker.mark_handed_to_python(Address::new(value));
+    let fits_half = i32::try_from(bits.cast_signed()).is_ok();
+    if fits_half && notes.block_count() > 0 {
+        let call = CutCall {
+            function,
+            notes,
+            pointers: &[],
+        };
+        truncation::look_at_result(tracker, call, value);
+    }
+}

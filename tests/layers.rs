@@ -286,7 +286,10 @@ mod self_test {
     fn an_edge_to_one_module_does_not_open_its_layer() {
         let path = |text: &str| text.split("::").map(str::to_owned).collect::<Vec<_>>();
         assert!(is_allowed("intercept", &path("detect::finding::Finding")));
-        assert!(!is_allowed("intercept", &path("detect::store::FindingStore")));
+        assert!(!is_allowed(
+            "intercept",
+            &path("detect::store::FindingStore")
+        ));
         assert!(!is_allowed("memory", &path("ledger::StackId")));
         assert!(is_allowed("memory", &path("memory::Address")));
     }

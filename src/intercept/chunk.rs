@@ -194,10 +194,17 @@ pub(super) fn could_have(block: usize, byte_count: usize) -> bool {
     }
     let mut size = [0; size_of::<usize>()];
     size.copy_from_slice(&words[size_of::<usize>()..]);
-    let header = Header { previous: 0, size: usize::from_ne_bytes(size) };
+    let header = Header {
+        previous: 0,
+        size: usize::from_ne_bytes(size),
+    };
     let usable = header.byte_count().saturating_sub(size_of::<usize>());
     // A chunk is a little larger than asked for, and a mapping up to a page.
-    let slack = if header.is_mapped() { 2 * PAGE } else { 2 * CHUNK_BYTE_MIN };
+    let slack = if header.is_mapped() {
+        2 * PAGE
+    } else {
+        2 * CHUNK_BYTE_MIN
+    };
     usable + size_of::<usize>() >= byte_count && usable <= byte_count.saturating_add(slack)
 }
 
@@ -250,7 +257,10 @@ mod tests {
             // SAFETY: malloc takes any size.
             let block = unsafe { libc::malloc(byte_count) };
             assert!(could_have(block.addr(), byte_count), "{byte_count}");
-            assert!(!could_have(block.addr(), byte_count + 10_000), "{byte_count}");
+            assert!(
+                !could_have(block.addr(), byte_count + 10_000),
+                "{byte_count}"
+            );
             assert!(!could_have(block.addr(), byte_count / 4) || byte_count < 100);
             // SAFETY: malloc gave it above.
             unsafe { libc::free(block) };

@@ -117,7 +117,10 @@ fn is_stale(found: &Found<'_>, real: Real, block: usize) -> bool {
     let is_mismatch = found.state() == Some(BlockState::Live) && family != used;
     is_mismatch
         && real.is_standard()
-        && matches!(family, FamilyId::MALLOC | FamilyId::NEW | FamilyId::NEW_ARRAY)
+        && matches!(
+            family,
+            FamilyId::MALLOC | FamilyId::NEW | FamilyId::NEW_ARRAY
+        )
         && !chunk::could_have(block, asked)
 }
 

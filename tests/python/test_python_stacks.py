@@ -14,107 +14,19 @@ import asyncio
 import ctypes
 import functools
 import gc
-import json
-import os
 import sys
-import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Any
 
 import pytest
 
-FRAME_COUNT_MAX = 64
-HL_OK = 0
-HL_BUFFER_TOO_SMALL = 5
-
-Frame = tuple[str, int, str]
-
-
-def library_path() -> Path:
-    chosen = os.environ.get("HEAPLEDGER_LIBRARY")
-    built = Path(__file__).resolve().parents[2] / "target" / "release" / "libheapledger.so"
-    return Path(chosen) if chosen else built
-
-
-def load_library() -> ctypes.CDLL:
-    library = ctypes.CDLL(str(library_path()))
-    for name in ("hl_python_connect", "hl_python_read_frames"):
-        function = getattr(library, name)
-        function.argtypes = [ctypes.c_char_p, ctypes.c_size_t, ctypes.POINTER(ctypes.c_size_t)]
-        function.restype = ctypes.c_int32
-    return library
-
-
-library = load_library()
-buffer = threading.local()
-
-
-def answer_of(function: Any) -> Any:
-    """Call a function that answers with JSON text; the frames it sees include this one."""
-    if not hasattr(buffer, "text"):
-        buffer.text = ctypes.create_string_buffer(1 << 16)
-        buffer.length = ctypes.c_size_t()
-    status = function(buffer.text, len(buffer.text), ctypes.byref(buffer.length))
-    assert status == HL_OK, status
-    return json.loads(buffer.text.value)
-
-
-def interpreter_frames(frame: FrameType | None) -> list[Frame]:
-    """Describe a frame and its callers, as the interpreter knows them."""
-    frames: list[Frame] = []
-    while frame is not None and len(frames) < FRAME_COUNT_MAX - 2:
-        code = frame.f_code
-        frames.append((code.co_filename, frame.f_lineno or 0, code.co_qualname))
-        frame = frame.f_back
-    return frames
-
-
-def native_frames() -> list[Frame]:
-    """Describe the frames of the caller and its callers, as the native reader sees them."""
-    frames = answer_of(library.hl_python_read_frames)
-    assert {frame["language"] for frame in frames} == {"python"}
-    described = [(frame["file"], frame["line"], frame["function"]) for frame in frames]
-    assert [function for _, _, function in described[:2]] == ["answer_of", "native_frames"]
-    return described[2:]
-
-
-class Checker:
-    """Compares the two views, and counts, so that no test passes by checking nothing."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def __call__(self) -> int:
-        """Check the stack of the caller; return how many stacks have been checked."""
-        expected = interpreter_frames(sys._getframe(1))
-        seen = native_frames()
-        assert seen[0][2] == "Checker.__call__"
-        assert seen[1:] == expected[: len(seen) - 1]
-        assert len(seen) == min(len(expected) + 1, FRAME_COUNT_MAX - 2)
-        self.count += 1
-        return self.count
-
-
-@pytest.fixture(scope="session", autouse=True)
-def connected() -> None:
-    answer = answer_of(library.hl_python_connect)
-    assert answer["status"] == "connected", answer
-    assert answer["version"] == ".".join(str(part) for part in sys.version_info[:3])
+from python_stacks import HL_BUFFER_TOO_SMALL, Checker, answer_of, checker, library, recurse
 
 
 @pytest.fixture
 def check() -> Iterator[Checker]:
-    checker = Checker()
-    yield checker
-    assert checker.count > 0, "the situation never came up"
-
-
-def recurse(depth: int, then: Callable[[], int]) -> int:
-    if depth > 0:
-        return recurse(depth - 1, then)
-    return then()
+    yield from checker()
 
 
 def test_connecting_again_says_the_same() -> None:
@@ -356,91 +268,6 @@ def test_coroutines_and_async_generators(check: Checker) -> None:
     asyncio.run(several())
 
 
-def run_threads(work: Callable[[], object], thread_count: int) -> None:
-    """Run `work` on several threads at once; the first error of any is raised here."""
-    errors: list[BaseException] = []
-
-    def guarded() -> None:
-        try:
-            work()
-        except BaseException as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=guarded) for _ in range(thread_count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if errors:
-        raise errors[0]
-
-
-def test_threads_at_the_same_time(check: Checker) -> None:
-    def work() -> None:
-        for depth in range(100):
-            recurse(depth % 10, check)
-
-    run_threads(work, 4)
-
-
-def test_threads_one_after_the_other(check: Checker) -> None:
-    """A new thread gets the memory of the one before."""
-    for _ in range(50):
-        run_threads(check, 1)
-
-
-def test_threads_that_make_and_drop_code(check: Checker) -> None:
-    def work() -> None:
-        for number in range(200):
-            name = f"function_{threading.get_ident()}_{number}"
-            exec(f"def {name}():\n  check()\n{name}()", {"check": check})
-
-    run_threads(work, 4)
-
-
-def test_a_generator_that_moves_between_threads(check: Checker) -> None:
-    def generator() -> Iterator[int]:
-        while True:
-            check()
-            yield 1
-
-    running = generator()
-    next(running)
-    for _ in range(3):
-        run_threads(lambda: recurse(1, lambda: next(running)), 1)
-        next(running)
-
-
-def test_a_callback_from_c(check: Checker) -> None:
-    compare_type = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
-
-    def compare(_left: int, _right: int) -> int:
-        check()
-        recurse(3, check)
-        return 0
-
-    libc = ctypes.CDLL(None)
-    libc.qsort.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t, compare_type]
-    libc.qsort((ctypes.c_int * 2)(1, 2), 2, 4, compare_type(compare))
-
-
-def test_a_callback_on_a_thread_that_python_did_not_create(check: Checker) -> None:
-    start_type = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p)
-    outcomes: list[str] = []
-
-    def start(_argument: int) -> None:
-        check()
-        outcomes.append("checked")
-
-    libc = ctypes.CDLL(None)
-    callback = start_type(start)
-    for _ in range(2):
-        thread = ctypes.c_ulong()
-        assert libc.pthread_create(ctypes.byref(thread), None, callback, None) == 0
-        assert libc.pthread_join(thread, None) == 0
-    assert outcomes == ["checked"] * 2
-
-
 def test_under_a_profiler_and_a_tracer(check: Checker) -> None:
     sys.setprofile(lambda *_arguments: None)
     try:
@@ -453,46 +280,3 @@ def test_under_a_profiler_and_a_tracer(check: Checker) -> None:
         recurse(2, check)
     finally:
         sys.settrace(old)
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_after_a_fork(check: Checker) -> None:
-    recurse(3, check)
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            recurse(3, check)
-            recurse(4, check)
-            status = 0
-        finally:
-            os._exit(status)
-    assert os.waitpid(child, 0)[1] == 0
-
-
-@pytest.mark.skipif(sys.version_info < (3, 13), reason="_ctypes refuses subinterpreters before")
-def test_in_a_subinterpreter() -> None:
-    interpreters = pytest.importorskip("_interpreters")
-    source = f"""
-import ctypes, json, sys
-library = ctypes.CDLL({str(library_path())!r})
-text, length = ctypes.create_string_buffer(1 << 16), ctypes.c_size_t()
-def read():
-    expected = []
-    frame = sys._getframe()
-    while frame is not None:
-        expected.append([frame.f_code.co_filename, frame.f_code.co_qualname])
-        frame = frame.f_back
-    library.hl_python_read_frames(text, ctypes.c_size_t(len(text)), ctypes.byref(length))
-    seen = [[frame["file"], frame["function"]] for frame in json.loads(text.value)]
-    assert seen == expected, (seen, expected)
-def recurse(depth):
-    return recurse(depth - 1) if depth else read()
-recurse(4)
-"""
-    interpreter = interpreters.create()
-    try:
-        error = interpreters.exec(interpreter, source)
-    finally:
-        interpreters.destroy(interpreter)
-    assert error is None, error.formatted

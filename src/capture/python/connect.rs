@@ -92,13 +92,14 @@ pub(super) fn find() -> Result<Interpreter, Refusal> {
     let get_thread_state =
         symbol(c"PyGILState_GetThisThreadState").ok_or(Refusal::MissingSymbol)?;
     let code_type = symbol(c"PyCode_Type").ok_or(Refusal::MissingSymbol)?;
-    let (offsets, free_threaded) = layout(version)?;
+    let runtime = symbol(c"_PyRuntime").ok_or(Refusal::MissingSymbol)?;
+    let (offsets, free_threaded) = layout(version, runtime)?;
     let function = std::ptr::with_exposed_provenance::<u8>(get_thread_state.get());
     // SAFETY: the symbol is this function, which takes nothing and returns a pointer.
     let get_thread_state = unsafe { std::mem::transmute::<*const u8, GetThreadState>(function) };
     // SAFETY: `layout` answered for the interpreter that exports these symbols; libpython is
     // never unloaded.
-    let reader = unsafe { FrameReader::new(offsets, get_thread_state, code_type) };
+    let reader = unsafe { FrameReader::new(offsets, get_thread_state, code_type, runtime) };
     // SAFETY: `PyCode_Type` is a static type object in the interpreter's writable data.
     let dealloc_slot = unsafe { DeallocSlot::at(code_type.offset_by(offsets.type_dealloc)) };
     Ok(Interpreter {
@@ -109,7 +110,7 @@ pub(super) fn find() -> Result<Interpreter, Refusal> {
     })
 }
 
-fn layout(version: PythonVersion) -> Result<(offsets::Offsets, bool), Refusal> {
+fn layout(version: PythonVersion, runtime: Address) -> Result<(offsets::Offsets, bool), Refusal> {
     if version.major != 3 || version.minor < MINOR_MIN {
         return Err(Refusal::TooOld);
     }
@@ -120,7 +121,6 @@ fn layout(version: PythonVersion) -> Result<(offsets::Offsets, bool), Refusal> {
         let offsets = offsets::constant(version.minor).ok_or(Refusal::UnknownVersion)?;
         return Ok((offsets, false));
     }
-    let runtime = symbol(c"_PyRuntime").ok_or(Refusal::MissingSymbol)?;
     let mut numbers = [0_u64; DESCRIPTION_LENGTH];
     for (place, number) in numbers.iter_mut().enumerate() {
         // SAFETY: `_PyRuntime` begins with the description, and is many times longer than that.
@@ -160,15 +160,13 @@ mod tests {
 
     #[test]
     fn versions_out_of_range_are_refused() {
-        let layout_of = |hex| layout(PythonVersion::from_hex(hex)).err();
+        let runtime = [0_u64; DESCRIPTION_LENGTH];
+        let address = Address::new(runtime.as_ptr().expose_provenance());
+        let layout_of = |hex| layout(PythonVersion::from_hex(hex), address).err();
         assert_eq!(layout_of(0x030A_00F0), Some(Refusal::TooOld));
         assert_eq!(layout_of(0x030C_00B1), Some(Refusal::PreRelease));
         assert_eq!(layout_of(0x030B_02F0), None);
-        assert_eq!(
-            layout_of(0x030D_00F0),
-            Some(Refusal::MissingSymbol),
-            "no _PyRuntime here"
-        );
+        assert_eq!(layout_of(0x030D_00F0), Some(Refusal::NotDescribed));
     }
 
     #[test]

@@ -22,6 +22,7 @@ pub(super) const DESCRIPTION_LENGTH: usize = 96;
 
 /// The place of each number in `_Py_DebugOffsets`, for one minor version.
 struct Places {
+    finalizing_thread: usize,
     current_frame: usize,
     frame_previous: usize,
     frame_code: usize,
@@ -52,6 +53,7 @@ const fn places(minor: u32) -> Option<Places> {
 }
 
 const PLACES_3_13: Places = Places {
+    finalizing_thread: 4,
     current_frame: 23,
     frame_previous: 29,
     frame_code: 30,
@@ -73,6 +75,7 @@ const PLACES_3_13: Places = Places {
 };
 
 const PLACES_3_14: Places = Places {
+    finalizing_thread: 4,
     current_frame: 26,
     frame_previous: 32,
     frame_code: 33,
@@ -94,6 +97,7 @@ const PLACES_3_14: Places = Places {
 };
 
 const PLACES_3_15: Places = Places {
+    finalizing_thread: 4,
     current_frame: 26,
     frame_previous: 40,
     frame_code: 41,
@@ -138,6 +142,7 @@ pub(super) fn described(build: Build, description: &[u64; DESCRIPTION_LENGTH]) -
     let bytecode_copies = in_free_threaded(places.code_bytecode_copies).map(at);
     let bytecode_index = in_free_threaded(places.frame_bytecode_index).map(at);
     Some(Offsets {
+        finalizing_thread: at(places.finalizing_thread)?,
         thread_c_frame: None,
         current_frame: at(places.current_frame)?,
         frame: FrameOffsets {

@@ -93,6 +93,7 @@ impl FakeCode {
 pub(in crate::capture) struct FakeInterpreter {
     offsets: Offsets,
     code_type: Memory,
+    runtime: Memory,
     thread: Memory,
     c_frame: Memory,
     /// Innermost first.
@@ -113,6 +114,7 @@ impl FakeInterpreter {
         Self {
             offsets,
             code_type,
+            runtime: Memory::new(64),
             thread,
             c_frame,
             frames: Vec::new(),
@@ -122,8 +124,9 @@ impl FakeInterpreter {
     /// What frames are read with.
     pub(in crate::capture) fn interpreter(&self) -> Interpreter {
         let code_type = Address::new(self.code_type.address());
+        let runtime = Address::new(self.runtime.address());
         // SAFETY: everything below is laid out as these offsets say and outlives the test.
-        let reader = unsafe { FrameReader::new(self.offsets, thread_state, code_type) };
+        let reader = unsafe { FrameReader::new(self.offsets, thread_state, code_type, runtime) };
         let slot = code_type.offset_by(self.offsets.type_dealloc);
         // SAFETY: the slot is an aligned word of `code_type`, which outlives the test.
         let dealloc_slot = unsafe { DeallocSlot::at(slot) };
@@ -195,6 +198,14 @@ impl FakeInterpreter {
     /// Moves a frame, counted from the innermost, to another instruction.
     pub(in crate::capture) fn step(&mut self, frame: usize, code: &FakeCode, lasti: usize) {
         self.frames[frame].put_address(self.offsets.frame.instruction, code.instruction(lasti));
+    }
+
+    /// Begins finalisation, on the calling thread or on another.
+    pub(in crate::capture) fn finalize(&mut self, on_this_thread: bool) {
+        let thread = self.thread.address();
+        let finalizing = if on_this_thread { thread } else { thread + 64 };
+        self.runtime
+            .put_address(self.offsets.finalizing_thread, finalizing);
     }
 
     /// The calling thread runs the fake frames from now on.

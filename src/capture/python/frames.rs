@@ -14,7 +14,8 @@ pub(super) type GetThreadState = unsafe extern "C" fn() -> *mut u8;
 /// `FRAME_OWNED_BY_GENERATOR`.
 const OWNED_BY_GENERATOR: u8 = 1;
 const BYTES_PER_CODE_UNIT: i32 = 2;
-/// In an array of bytecode copies: where the pointers begin, and how far apart they are.
+/// An array of bytecode copies: how many there are, then their addresses.
+const COPY_COUNT: usize = 0;
 const COPIES_START: usize = 8;
 const COPY_STRIDE: usize = 8;
 
@@ -24,6 +25,8 @@ pub(super) struct FrameReader {
     offsets: Offsets,
     get_thread_state: GetThreadState,
     code_type: Address,
+    /// Where the runtime notes which thread finalises it.
+    finalizing_thread: Address,
 }
 
 /// A frame in the calling thread's chain.
@@ -47,17 +50,21 @@ impl FrameReader {
     /// A reader of this interpreter's frames.
     ///
     /// # Safety
-    /// * `offsets` describe the interpreter that `get_thread_state` and `code_type` belong to.
-    /// * `code_type` is its `PyCode_Type`, and both stay loaded until the process ends.
+    /// * `offsets` describe the interpreter that the other arguments belong to.
+    /// * `code_type` is its `PyCode_Type` and `runtime` its `_PyRuntime`.
+    /// * All of them stay loaded until the process ends.
     pub(super) const unsafe fn new(
         offsets: Offsets,
         get_thread_state: GetThreadState,
         code_type: Address,
+        runtime: Address,
     ) -> Self {
+        let finalizing_thread = runtime.offset_by(offsets.finalizing_thread);
         Self {
             offsets,
             get_thread_state,
             code_type,
+            finalizing_thread,
         }
     }
 
@@ -181,6 +188,13 @@ impl FrameReader {
         if copies.is_null() {
             return inside;
         }
+        // SAFETY: an array of copies begins with its length.
+        let copy_count = unsafe { peek::<usize>(copies, COPY_COUNT) };
+        // Another thread may have replaced the array this very moment; a length that does not fit
+        // says so.
+        if index >= copy_count {
+            return inside;
+        }
         // SAFETY: the interpreter made this thread's copy before it let the frame run it.
         unsafe { peek_address(copies, COPIES_START + COPY_STRIDE * index) }
     }
@@ -211,7 +225,11 @@ impl FrameReader {
         // SAFETY: the function takes nothing, needs no interpreter lock, and answers null when
         // this thread has no state, before initialisation and after finalisation.
         let thread = Address::of(unsafe { (self.get_thread_state)() });
-        if thread.is_null() {
+        // SAFETY: `new` was given the runtime, and the field is an aligned word in it.
+        let finalizing = unsafe { peek_address(self.finalizing_thread, 0) };
+        // Finalisation releases the states of the other threads while they may still run C code.
+        let is_released = !finalizing.is_null() && finalizing != thread;
+        if thread.is_null() || is_released {
             return None;
         }
         let Some(c_frame) = self.offsets.thread_c_frame else {

@@ -6,6 +6,8 @@
 /// Byte offsets of the fields that are read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Offsets {
+    /// In the runtime: the state of the thread that finalises the interpreter, once one does.
+    pub(super) finalizing_thread: usize,
     /// In the thread state: the pointer to the evaluation's C frame, where there is one (to 3.12).
     pub(super) thread_c_frame: Option<usize>,
     /// In that C frame, or in the thread state: the innermost frame.
@@ -80,6 +82,7 @@ pub(super) const fn constant(minor: u32) -> Option<Offsets> {
 }
 
 const VERSION_3_11: Offsets = Offsets {
+    finalizing_thread: 24,
     thread_c_frame: Some(56),
     current_frame: 8,
     frame: FrameOffsets {

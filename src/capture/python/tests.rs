@@ -230,3 +230,14 @@ fn frames_of_a_hidden_directory_are_left_out_also_when_seen_before() {
     assert_eq!(functions(&capture), [named("level_0", 11)]);
     assert_eq!(functions(&capture), [named("level_0", 11)], "from memory");
 }
+
+#[test]
+fn during_finalisation_only_the_finalising_thread_has_a_stack() {
+    let mut fake = FakeInterpreter::new();
+    let _codes = calls(&mut fake, 2);
+    let capture = capture_of(&fake);
+    fake.finalize(true);
+    assert_eq!(functions(&capture).len(), 2);
+    fake.finalize(false);
+    assert!(functions(&capture).is_empty(), "its state may be gone");
+}

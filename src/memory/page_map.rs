@@ -242,7 +242,6 @@ mod tests {
         slot.store(number, Ordering::Relaxed);
     }
 
-    #[expect(clippy::unnecessary_wraps, reason = "the shape that a search asks for")]
     fn number(_: Address, slot: &AtomicU32) -> Option<u32> {
         Some(slot.load(Ordering::Relaxed)).filter(|&number| number != 0)
     }

@@ -58,11 +58,11 @@ def compile_plain(source: str, folder: Path, *options: str) -> Path:
 
 
 def run_preloaded(
-    command: Sequence[str], folder: Path, *, scope: str = "foreign", check: str | None = None
+    command: Sequence[str], folder: Path, *, scope: str = "foreign", calls: str = "auto"
 ) -> Run:
     """Run a program under LD_PRELOAD."""
     report = folder / "report.json"
-    options = f"scope={scope}:json={report}" + (f":check={check}" if check is not None else "")
+    options = f"scope={scope}:foreign_calls={calls}:json={report}"
     environment = {**os.environ, "LD_PRELOAD": str(LIBRARY), "HEAPLEDGER_OPTIONS": options}
     return _run(command, environment, report)
 

@@ -182,8 +182,7 @@ def test_what_libc_hands_over_is_seen_and_what_it_keeps_is_not(tmp_path: Path) -
     assert set(run.leaks) == {f"gives_{name}" for name in gives}
     for name, leak in run.leaks.items():
         assert leak["blocks"] == 1, name
-        # A static function has no symbol in the library's table.
-        caller = "" if name == "gives_vasprintf" else name
+        caller = "format" if name == "gives_vasprintf" else name
         assert leak["stacks"]["allocated"][0]["function"] == caller
         assert leak["stacks"]["allocated"][0]["library"] == str(library)
 
@@ -268,6 +267,19 @@ def called():
     kept.append(list(range(50_000)))
     return 0
 """
+
+
+def test_calls_are_seen_at_the_types_of_ctypes_too(tmp_path: Path) -> None:
+    library = compile_plain("kinds.cpp", tmp_path)
+    text = opened(library) + f"for name in {list(FAMILY)}: call(name)\n"
+    text += "class Derived(type(library.by_malloc)):\n    _flags_ = 1\n    _restype_ = ctypes.c_void_p\n"
+    text += "Derived(('by_calloc', library))()\n"
+    run = run_script(text, tmp_path, calls="types")
+    assert (run.status, run.err) == (0, "")
+    assert run.errors == []
+    assert {name: leak["family"] for name, leak in run.leaks.items()} == FAMILY
+    assert all(leak["handed_to_python"] for leak in run.leaks.values())
+    assert sum(leak["blocks"] for leak in run.of_kind("leak")) == len(FAMILY) + 1
 
 
 def test_what_python_does_in_a_callback_is_pythons(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from heapledger.errors import (
     AbiMismatchError,
     ExportedBufferError,
     FileError,
+    FindingError,
     HeapledgerError,
     InternalError,
     LeakError,
@@ -35,6 +36,7 @@ from heapledger.errors import (
     UsageError,
 )
 from heapledger.families import Family, pair
+from heapledger.growth import Growth, growth
 from heapledger.memory import adopt, allocate, array, free
 from heapledger.records import (
     BlockInfo,
@@ -71,8 +73,10 @@ __all__ = [
     "FileError",
     "Finding",
     "FindingBlock",
+    "FindingError",
     "ForeignFunction",
     "Frame",
+    "Growth",
     "HeapledgerError",
     "InternalError",
     "LeakError",
@@ -97,6 +101,7 @@ __all__ = [
     "describe",
     "findings",
     "free",
+    "growth",
     "leaks",
     "log_to_logging",
     "mark",

@@ -1,7 +1,7 @@
 """The exceptions of heapledger: one tree, whose root is `HeapledgerError`.
 
 An exception says that a call to heapledger could not be carried out. An error of the program under
-test is never an exception: it is a `Finding`. `LeakError` is the one bridge, for assertions.
+test is never an exception: it is a `Finding`. `FindingError` is the one bridge, for assertions.
 
 Where an exception of Python says the same (`ValueError`, `MemoryError`, `BufferError` ...), ours is
 one of that kind too, so that code which knows nothing of heapledger can catch it.
@@ -77,10 +77,10 @@ class AbiMismatchError(HeapledgerError, ImportError):
     """The library and this package belong to different versions; the message names both."""
 
 
-class LeakError(HeapledgerError, AssertionError):
-    """Native blocks were left behind. The message is the report.
+class FindingError(HeapledgerError, AssertionError):
+    """A test misused native memory. The message is the report.
 
-    `findings` holds the leaks as a tuple of `Finding`.
+    `findings` holds what was found as a tuple of `Finding`.
     """
 
     def __init__(self, message: str, findings: Sequence[Finding] = ()) -> None:
@@ -88,6 +88,10 @@ class LeakError(HeapledgerError, AssertionError):
         super().__init__(message)
         self.findings = tuple(findings)
 
-    def __reduce__(self) -> tuple[type[LeakError], tuple[str, tuple[Finding, ...]]]:
+    def __reduce__(self) -> tuple[type[FindingError], tuple[str, tuple[Finding, ...]]]:
         """Pickle with the findings: test runners send failures between processes."""
         return type(self), (str(self), self.findings)
+
+
+class LeakError(FindingError):
+    """Native blocks were left behind. The message is the report."""

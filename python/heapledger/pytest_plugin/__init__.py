@@ -1,0 +1,19 @@
+"""`pytest --heapledger`: tests that leak or misuse native memory fail.
+
+Owns the windows of tests and fixtures, the verdict on each, and how it is told: reports, summary,
+files. Promises that a test is judged after its teardown, that a failure is that of the test which
+caused it, and that the test program is otherwise left alone. Must never be imported by a run
+without `--heapledger`: the entry point is `heapledger_pytest`, which imports nothing of heapledger.
+
+Who knows whom, from the bottom: `subjects` (tests and fixtures, their stretches of time), `rules`
+(how one is judged), `verdict` (the judgement, a pure function), `timeline` (whose time it is),
+`window`, `fixtures`, `repeat`, `examples` (pytest's hooks that move the time on), `bench` (facts,
+verdict, suppressions, baseline), `reports` and `protocol` (verdicts as test outcomes), `record`,
+`summary`, `session_file`, `annotations` (the whole session), `activation` (what is in use).
+
+The names below make `-p heapledger.pytest_plugin` work where heapledger is not installed.
+"""
+
+from heapledger_pytest import heapledger_watch, pytest_addoption, pytest_configure
+
+__all__ = ["heapledger_watch", "pytest_addoption", "pytest_configure"]

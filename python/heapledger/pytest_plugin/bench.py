@@ -1,0 +1,151 @@
+"""The bench: gathers the facts about a subject, and has the verdict, as plain data.
+
+What it returns travels from test processes to the one that reports, so it is made of dicts, lists,
+texts and numbers only.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+from typing import TYPE_CHECKING, Any
+
+from heapledger import reports
+from heapledger.failure_text import trimmed
+from heapledger.growth import COLLECTION_MAX
+from heapledger.pytest_plugin.baseline import site_of
+from heapledger.pytest_plugin.verdict import FAILS, KEPT, SUPPRESSED, Facts, judged, limit
+from heapledger.stretches import Survey, resized
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from heapledger.failure_text import Place
+    from heapledger.pytest_plugin.baseline import Baseline
+    from heapledger.pytest_plugin.subjects import Subject
+    from heapledger.pytest_plugin.suite import Suite
+    from heapledger.pytest_plugin.verdict import Entry
+    from heapledger.stretches import Leaks
+
+    Judgement = dict[str, Any]
+
+
+class Bench:
+    """Judges subjects by one suite's suppressions and baseline.
+
+    `suppressions_used` are the lines that have hidden something so far.
+    """
+
+    def __init__(self, suite: Suite, baseline: Baseline, directory: str) -> None:
+        """Begin with no suppression used."""
+        self._suite = suite
+        self._baseline = baseline
+        self._directory = directory
+        self.suppressions_used: set[str] = set()
+
+    def judgement_on(self, subject: Subject, let_go: Callable[[], None]) -> Judgement | None:
+        """Judge a subject whose time is over; None: nothing to tell.
+
+        `let_go` drops the references that the test runner itself holds to the subject's objects; it
+        is called only when blocks are live that would fail the subject.
+        """
+        if not subject.rules.enabled or not (subject.has_something or subject.notes):
+            return None
+        entries = self._entries(subject, let_go)
+        if not entries and not subject.notes:
+            return None
+        self._suppress(entries)
+        sites = {id(e): site_of(e.finding, subject.place, self._directory) for e in entries}
+        limit(
+            entries,
+            subject.rules,
+            lambda entry: self._baseline.knows(subject.nodeid, sites[id(entry)], entry),
+        )
+        place = subject.place
+        return {
+            "kind": subject.kind,
+            "name": subject.name,
+            "nodeid": subject.nodeid,
+            "own": None if place is None else [place.file, place.function],
+            "entries": [entry.to_dict() | {"site": sites[id(entry)]} for entry in entries],
+            "notes": list(subject.notes),
+            "run_count": subject.run_count,
+        }
+
+    def _entries(self, subject: Subject, let_go: Callable[[], None]) -> list[Entry]:
+        """Judge once, and anew after each garbage collection while that changes the verdict."""
+        entries = judged(_facts(subject), subject.rules)
+        for collection in range(COLLECTION_MAX):
+            leaks = [entry for entry in entries if entry.finding["kind"] == "leak"]
+            if all(leak.verdict == KEPT for leak in leaks):
+                break
+            if collection == 0:
+                let_go()
+            gc.collect()
+            before = sum(leak.finding["blocks"] for leak in leaks)
+            entries = judged(_facts(subject), subject.rules)
+            if before == sum(e.finding["blocks"] for e in entries if e.finding["kind"] == "leak"):
+                break
+        return entries
+
+    def _suppress(self, entries: list[Entry]) -> None:
+        """Apply the suppressions file; the library reads it."""
+        if self._suite.suppressions is None:
+            return
+        report = reports.empty({}) | {"findings": [entry.finding for entry in entries]}
+        hidden = reports.with_suppressions(report, self._suite.suppressions)
+        for entry, finding in zip(entries, hidden["findings"], strict=True):
+            if finding["suppressed"]:
+                entry.verdict = SUPPRESSED
+                entry.finding["suppressed"] = True
+        used = hidden["limits"]["suppressions_used"]
+        self.suppressions_used.update(rule["rule"] for rule in used)
+
+
+def fails(judgement: Judgement) -> bool:
+    """Tell whether the subject of this judgement fails."""
+    return any(entry["verdict"] == FAILS for entry in judgement["entries"])
+
+
+def every_suppression(suite: Suite) -> list[str]:
+    """Return the lines of the suppressions file, as `suppressions_used` names them."""
+    if suite.suppressions is None:
+        return []
+    unused = reports.with_suppressions(reports.empty({}), suite.suppressions)["limits"]
+    return [str(line) for line in unused["suppressions_unused"]]
+
+
+def _facts(subject: Subject) -> Facts:
+    survey = Survey()
+    numbers = range(1, subject.run_count + 1)
+    runs = [survey.live_in(subject.parts.get(number, ())) for number in numbers]
+    others = [part for number, part in subject.parts.items() if number not in numbers]
+    around = survey.live_in(stretch for part in others for stretch in part)
+    errors = [error | _example(subject, error["fingerprint"]) for error in subject.errors.values()]
+    for leaks in (around, *runs):
+        for group, leak in leaks.items():
+            leaks[group] = leak | _example(subject, group)
+    runs = [_regrouped(leaks, subject.place) for leaks in runs]
+    return Facts(around, runs, errors, subject.failed)
+
+
+def _regrouped(leaks: Leaks, own: Place | None) -> Leaks:
+    """Group by the stacks inside the test: the runner comes to its body on several ways."""
+    groups: Leaks = {}
+    for leak in leaks.values():
+        frames = leak["stacks"]["allocated"]
+        native = [frame for frame in frames if frame["language"] != "python"]
+        inside = json.dumps([trimmed(frames, own), native])
+        group = inside, leak["family"], leak["handed_to_python"]
+        known = groups.get(group)
+        if known is None:
+            groups[group] = leak
+        else:
+            amounts = (known["blocks"] + leak["blocks"], known["bytes"] + leak["bytes"])
+            groups[group] = resized(known, *amounts)
+    return groups
+
+
+def _example(subject: Subject, about: Any) -> dict[str, str]:  # noqa: ANN401 - a group or a fingerprint
+    example = subject.examples.get(about)
+    return {} if example is None else {"example": example}

@@ -1,0 +1,115 @@
+"""The examples of a Hypothesis test: which of them left blocks behind or caused a finding.
+
+Hypothesis runs one test with many examples. The verdict is one, for the test; this tells which
+example to look at: of those that did it, the one that is shortest to write.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import reprlib
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from heapledger._native import interface
+from heapledger.stretches import group_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from heapledger.pytest_plugin.subjects import Subject
+    from heapledger.pytest_plugin.window import Window
+
+TEXT_LENGTH_MAX = 200
+VALUE_LENGTH_MAX = 60
+VALUE_ITEM_MAX = 10
+
+
+class Examples:
+    """Looks at the ledger around every example."""
+
+    def __init__(self, window: Window) -> None:
+        """Know which test is under way."""
+        self._window = window
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Have a Hypothesis test call our function for its examples, and that the test's own."""
+        handle: Any = getattr(getattr(item, "obj", None), "hypothesis", None)
+        subject = self._window.subject
+        if subject is None or not hasattr(handle, "inner_test"):
+            return (yield)
+        inner = handle.inner_test
+        handle.inner_test = _watching(inner, subject)
+        try:
+            return (yield)
+        finally:
+            handle.inner_test = inner
+
+
+def _watching(inner: Callable[..., Any], subject: Subject) -> Callable[..., Any]:
+    if inspect.iscoroutinefunction(inner):
+
+        @functools.wraps(inner)
+        async def wait(*arguments: Any, **named: Any) -> Any:  # noqa: ANN401
+            before = _Before()
+            try:
+                return await inner(*arguments, **named)
+            finally:
+                before.note(subject, inner, arguments, named)
+
+        return wait
+
+    @functools.wraps(inner)
+    def call(*arguments: Any, **named: Any) -> Any:  # noqa: ANN401
+        before = _Before()
+        try:
+            return inner(*arguments, **named)
+        finally:
+            before.note(subject, inner, arguments, named)
+
+    return call
+
+
+class _Before:
+    """The ledger before an example."""
+
+    def __init__(self) -> None:
+        totals = interface.statistics()
+        self.allocated = totals.total_blocks
+        self.errors = sum(totals.findings)
+        self.mark = interface.mark()
+
+    def note(
+        self,
+        subject: Subject,
+        inner: Callable[..., Any],
+        arguments: tuple[Any, ...],
+        named: dict[str, Any],
+    ) -> None:
+        """Note the example for all that it left behind."""
+        totals = interface.statistics()
+        found: list[Any] = []
+        if sum(totals.findings) != self.errors:
+            found += [one["fingerprint"] for one in interface.findings_since(self.mark)]
+        if totals.total_blocks != self.allocated and interface.leak_count_since(self.mark):
+            found += [group_of(leak) for leak in interface.leaks_since(self.mark)]
+        if not found:
+            return
+        text = _written(inner.__name__, arguments, named)
+        for one in found:
+            known = subject.examples.get(one)
+            if known is None or (len(text), text) < (len(known), known):
+                subject.examples[one] = text
+
+
+def _written(name: str, arguments: tuple[Any, ...], named: dict[str, Any]) -> str:
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = short.maxlong = VALUE_LENGTH_MAX
+    short.maxlist = short.maxtuple = short.maxdict = VALUE_ITEM_MAX
+    # The instance of the test's class says nothing.
+    parts = [short.repr(value) for value in arguments[1:]]
+    parts += [f"{key}={short.repr(value)}" for key, value in named.items()]
+    return f"{name}({', '.join(parts)})"[:TEXT_LENGTH_MAX]

@@ -1,0 +1,113 @@
+"""The settings of the whole session: command line first, then the ini file, then the defaults."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from heapledger.cli.files import checked_suppressions, writable
+from heapledger.errors import UsageError
+from heapledger.options import (
+    CHECKS,
+    DEFAULT_CHECKS,
+    DEFAULT_NATIVE_STACKS,
+    DEFAULT_SCOPE,
+    checks_in,
+    session_options,
+)
+from heapledger.pytest_plugin.rules import READERS, Rules
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """What is asked for, for all tests; `rules` are those of a test without markers."""
+
+    scope: str
+    checks: tuple[str, ...]
+    native_stacks: str
+    rules: Rules
+    suppressions: Path | None
+    baseline: Path | None
+    update_baseline: bool
+    json: Path | None
+
+
+def suite_of(config: pytest.Config) -> Suite:
+    """Read the settings.
+
+    Raises:
+        pytest.UsageError: one of them makes no sense; the message names the option.
+    """
+    reader = _Reader(config)
+    scope = reader.text("scope") or DEFAULT_SCOPE
+    checks = reader.text("check")
+    chosen = DEFAULT_CHECKS if checks is None else tuple(checks_in(checks))
+    native_stacks = reader.text("native-stacks") or DEFAULT_NATIVE_STACKS
+    try:
+        session_options(scope, chosen, native_stacks)
+    except UsageError as error:
+        raise pytest.UsageError(f"--heapledger: {error}") from error
+    baseline = reader.path("baseline")
+    update = bool(config.getoption("heapledger_update_baseline"))
+    if update and baseline is None:
+        raise pytest.UsageError("--heapledger-update-baseline needs --heapledger-baseline FILE")
+    return Suite(
+        scope=scope,
+        checks=tuple(name for name in CHECKS if name in chosen),
+        native_stacks=native_stacks,
+        rules=reader.rules(),
+        suppressions=reader.file("suppressions", checked_suppressions),
+        baseline=baseline,
+        update_baseline=update,
+        json=reader.file("json", lambda path: writable(path, "report")),
+    )
+
+
+class _Reader:
+    """Options by their names."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+
+    def text(self, name: str) -> str | None:
+        return self._found(name)[0]
+
+    def path(self, name: str) -> Path | None:
+        """Return a path: from where pytest was called, or from the ini file's directory."""
+        text, directory = self._found(name)
+        return directory / Path(text).expanduser() if text else None
+
+    def file(self, name: str, checked: Callable[[Path | None], Path | None]) -> Path | None:
+        try:
+            return checked(self.path(name))
+        except UsageError as error:
+            raise pytest.UsageError(f"--heapledger-{name}: {error}") from error
+
+    def rules(self) -> Rules:
+        values: dict[str, Any] = {}
+        for key, read in READERS.items():
+            name = key.replace("_", "-")
+            text = None if key == "enabled" else self.text(name)
+            if not text:
+                continue
+            try:
+                values[key] = read(text)
+            except ValueError as error:
+                raise pytest.UsageError(f"--heapledger-{name}: {error}") from error
+        return Rules(**values)
+
+    def _found(self, name: str) -> tuple[str | None, Path]:
+        key = "heapledger_" + name.replace("-", "_")
+        given = self.config.getoption(key)
+        if given is not None:
+            return str(given), self.config.invocation_params.dir
+        written = self.config.getini(key)
+        ini = self.config.inipath
+        directory = self.config.rootpath if ini is None else ini.parent
+        return (None if written in (None, "") else str(written)), directory

@@ -1,0 +1,121 @@
+"""The timeline: to which subject the present belongs, and what happened in its stretches of time.
+
+Subjects are a stack: a fixture that is set up within a test takes the time over, and gives it back.
+A stretch in which nothing was recorded leaves no trace, so that a test which has nothing to do with
+native memory costs two looks at the ledger's totals.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from heapledger._native import interface
+from heapledger.pytest_plugin.subjects import AROUND, Subject
+from heapledger.stretches import Stretch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+CHECKED_BLOCK_MAX = 10_000
+"""Blocks in the ledger up to which damage is looked for after every stretch; with more, only after
+those that allocated."""
+
+
+@dataclass(slots=True)
+class _Turn:
+    """Whose time it is."""
+
+    subject: Subject
+    part: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """The ledger's totals at the beginning of a stretch, and its mark once there is one."""
+
+    allocated: int
+    errors: int
+    mark: int
+
+
+class Timeline:
+    """The stack of subjects; the lowest is the session itself."""
+
+    def __init__(self, session: Subject) -> None:
+        """Begin with the session's own time."""
+        self._turns = [_Turn(session, AROUND)]
+        self._counts: dict[str, int] = {}
+        self._begin = self._reading(None)
+        self._new_errors(0)
+
+    @property
+    def subject(self) -> Subject:
+        """Whose time it is."""
+        return self._turns[-1].subject
+
+    def enter(self, subject: Subject, part: int = AROUND) -> None:
+        """Give the time to `subject`, until it leaves."""
+        self._close()
+        self._turns.append(_Turn(subject, part))
+
+    def leave(self, subject: Subject) -> None:
+        """Give the time back; whoever was entered since and has not left is dropped."""
+        if all(turn.subject is not subject for turn in self._turns[1:]):
+            return
+        self._close()
+        while self._turns.pop().subject is not subject:
+            pass
+
+    def turn_to(self, subject: Subject, part: int) -> None:
+        """Begin another part of the subject whose time it is; of any other, do nothing."""
+        if self.subject is subject:
+            self._close()
+            self._turns[-1].part = part
+
+    def drop_all(self) -> None:
+        """Return to the session's own time: what was under way will not come to its end."""
+        self._close()
+        del self._turns[1:]
+
+    def _close(self) -> None:
+        """End the present stretch, and book what happened in it."""
+        turn, begin = self._turns[-1], self._begin
+        end = self._reading(begin)
+        if end.errors != begin.errors:
+            for error in self._new_errors(begin.mark):
+                _book(turn.subject, error)
+        if end.allocated != begin.allocated:
+            turn.subject.parts.setdefault(turn.part, []).append(Stretch(begin.mark, end.mark))
+        self._begin = end
+
+    def _reading(self, before: _Reading | None) -> _Reading:
+        """Read the totals; damage is looked for first, or it would fall on a later test."""
+        totals = interface.statistics()
+        recorded = totals.live_blocks + totals.quarantined_blocks
+        has_allocated = before is None or before.allocated != totals.total_blocks
+        if recorded and (has_allocated or recorded < CHECKED_BLOCK_MAX):
+            interface.check_blocks()
+            totals = interface.statistics()
+        allocated, errors = totals.total_blocks, sum(totals.findings)
+        if before is not None and (before.allocated, before.errors) == (allocated, errors):
+            return before
+        return _Reading(allocated, errors, interface.mark())
+
+    def _new_errors(self, mark: int) -> Iterable[dict[str, Any]]:
+        """Return the findings that occurred since `mark`, with the number of new occurrences."""
+        new = []
+        for finding in interface.findings_since(mark):
+            # The place of a pointer is no part of the fingerprint.
+            name = f"{finding['fingerprint']} {finding['message']}"
+            count = finding["count"] - self._counts.get(name, 0)
+            self._counts[name] = finding["count"]
+            if count > 0:
+                new.append(finding | {"count": count})
+        return new
+
+
+def _book(subject: Subject, error: dict[str, Any]) -> None:
+    known = subject.errors.get(error["fingerprint"])
+    count = error["count"] + (0 if known is None else known["count"])
+    subject.errors[error["fingerprint"]] = (known or error) | {"count": count}

@@ -1,0 +1,109 @@
+"""Stretches of time between marks, and what was allocated in one and is live now.
+
+The library answers "since this mark". What belongs to a stretch that has ended is the difference of
+two such answers; both are asked when the verdict falls, so that what was released meanwhile, in
+whatever stretch, is gone from both.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from heapledger._native import interface
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    Leak = dict[str, Any]
+    Group = tuple[str, str, bool]
+    Leaks = dict[Group, Leak]
+
+_COUNTS = re.compile(r"\b[\d,]+ blocks?, [\d,]+ bytes?\b")
+"""Where the library's sentence about a leak says how much."""
+
+INTERCEPTED_FAMILIES = frozenset({"malloc", "new", "new[]"})
+"""Families of blocks that native code allocated by itself; all others went through heapledger."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """The time between two marks, by their numbers; without an end it lasts until now."""
+
+    begin: int
+    end: int | None = None
+
+
+class Survey:
+    """What is live at one moment. The library is asked at most once for each mark."""
+
+    def __init__(self) -> None:
+        """Begin with no answer."""
+        self._answers: dict[int, Leaks] = {}
+
+    def live_in(self, stretches: Iterable[Stretch]) -> Leaks:
+        """Return the blocks that were allocated in these stretches and are live, as leaks.
+
+        Blocks with the same stacks, family and way to Python are one group. Stretches may not
+        overlap.
+        """
+        live: Leaks = {}
+        for stretch in stretches:
+            later = {} if stretch.end is None else self._since(stretch.end)
+            for group, leak in self._since(stretch.begin).items():
+                _add(live, group, leak, later.get(group))
+        return live
+
+    def _since(self, mark: int) -> Leaks:
+        if mark not in self._answers:
+            leaks: Leaks = {}
+            for leak in interface.leaks_since(mark):
+                _add(leaks, group_of(leak), leak, None)
+            self._answers[mark] = leaks
+        return self._answers[mark]
+
+
+def group_of(leak: Leak) -> Group:
+    """Return what makes blocks one group of a leak."""
+    return leak["fingerprint"], leak["family"], bool(leak["handed_to_python"])
+
+
+def is_kept(family: str, handed_to_python: bool) -> bool:
+    """Tell whether a library keeps such a block to itself: Python never had the pointer."""
+    return not handed_to_python and family in INTERCEPTED_FAMILIES
+
+
+def amounts_text(blocks: int, byte_count: int) -> str:
+    """Return "3 blocks, 1,200 bytes"."""
+    return f"{counted(blocks, 'block')}, {counted(byte_count, 'byte')}"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return "1 block" or "1,200 blocks"."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def resized(leak: Leak, blocks: int, byte_count: int) -> Leak:
+    """Return the leak with other amounts, in its sentence too."""
+    message = with_amounts(leak["message"], amounts_text(blocks, byte_count))
+    return leak | {"blocks": blocks, "count": blocks, "bytes": byte_count, "message": message}
+
+
+def with_amounts(message: str, amounts: str) -> str:
+    """Return the sentence about a leak with other words for how much it is."""
+    return _COUNTS.sub(amounts, message, count=1)
+
+
+def _add(leaks: Leaks, group: Group, leak: Leak, less: Leak | None) -> None:
+    """Add `leak` to its group, without what `less` has of it."""
+    known = leaks.get(group)
+    blocks, byte_count = leak["blocks"], leak["bytes"]
+    if less is not None:
+        # Another thread may have allocated between the two questions.
+        blocks, byte_count = max(blocks - less["blocks"], 0), max(byte_count - less["bytes"], 0)
+    if known is not None:
+        blocks, byte_count = blocks + known["blocks"], byte_count + known["bytes"]
+    if blocks:
+        unchanged = (blocks, byte_count) == (leak["blocks"], leak["bytes"])
+        leaks[group] = leak if unchanged else resized(leak, blocks, byte_count)

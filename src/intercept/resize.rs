@@ -164,9 +164,14 @@ fn resize_known(
     let Some((size, room)) = room(real, size, admission) else {
         return call(None);
     };
-    let Some(resize) = begin(request, tracker) else {
-        errno::set(libc::EINVAL);
-        return 0;
+    let resize = match begin(request, tracker) {
+        ResizeVerdict::Proceed(resize) => Some(resize),
+        ResizeVerdict::Unknown => None,
+        ResizeVerdict::Move(resize) => return move_block(request, tracker, resize, size),
+        ResizeVerdict::Refused => {
+            errno::set(libc::EINVAL);
+            return 0;
+        }
     };
     let asked = (room.flags != 0).then_some(room.byte_count);
     let flags = resize
@@ -195,18 +200,29 @@ fn resize_known(
     moved
 }
 
-/// Withdraws the old block. `None`: it is the program's error, and reported; `Some(None)`: the
-/// ledger has lost it meanwhile.
-fn begin(request: Request, tracker: &Tracker) -> Option<Option<Resize>> {
+/// Resizes without the real function, which the state of the old block forbids.
+#[cold]
+fn move_block(request: Request, tracker: &'static Tracker, resize: Resize, size: usize) -> usize {
+    let moved = {
+        let _errno = KeptErrno::keep();
+        let _ours = OurOwnWork::begin();
+        tracker.move_block(resize, size)
+    };
+    let Some(moved) = moved else {
+        errno::set(libc::ENOMEM);
+        return 0;
+    };
+    super::foreign_notes::with_notes(request.frame, |notes| notes.note_block(moved));
+    moved.get()
+}
+
+/// Withdraws the old block.
+fn begin(request: Request, tracker: &Tracker) -> ResizeVerdict {
     let _errno = KeptErrno::keep();
     let _ours = OurOwnWork::begin();
     let place = gate::place_of(request.frame.caller());
     let family = request.real.function().family();
-    match tracker.begin_resize(Address::new(request.block), family, place) {
-        ResizeVerdict::Proceed(resize) => Some(Some(resize)),
-        ResizeVerdict::Unknown => Some(None),
-        ResizeVerdict::Refused => None,
-    }
+    tracker.begin_resize(Address::new(request.block), family, place)
 }
 
 /// A resize to nothing releases, and glibc gives null for it. Another allocator may give a block.

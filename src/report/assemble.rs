@@ -195,7 +195,10 @@ fn limits(snapshot: &Snapshot, capture: CaptureCounters) -> Limits {
         troubles: snapshot.troubles.clone(),
         ..Limits::default()
     };
+    let (kept_block_count, kept_byte_count) = snapshot.statistics.kept;
     let others = [
+        ("kept_block_count", kept_block_count),
+        ("kept_byte_count", kept_byte_count),
         ("record_superseded_count", ledger.superseded_record_count),
         ("site_dropped_count", capture.site_dropped_count),
         ("text_cut_count", capture.text_cut_count),

@@ -138,6 +138,13 @@ impl Explicit<'_> {
                 }
                 return moved;
             }
+            ResizeVerdict::Move(resize) => {
+                let moved = self.tracker.move_block(resize, size);
+                if moved.is_none() {
+                    glibc::set_errno(libc::ENOMEM);
+                }
+                return moved;
+            }
             ResizeVerdict::Refused => {}
             ResizeVerdict::Unknown => self.refuse_pointer(pointer, Attempt::Resize),
         }

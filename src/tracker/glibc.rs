@@ -55,6 +55,31 @@ pub(super) unsafe fn release(block: Address) {
     unsafe { libc::free(pointer(block)) };
 }
 
+/// Whether `malloc` is glibc's own: then each block has glibc's words around it.
+pub(super) fn is_the_heap() -> bool {
+    let object_of = |function: *const c_void| {
+        let mut found = std::mem::MaybeUninit::<libc::Dl_info>::zeroed();
+        // SAFETY: looks an address up in the loader's tables and writes only to `found`.
+        let known = unsafe { libc::dladdr(function, found.as_mut_ptr()) } != 0;
+        // SAFETY: zeroes are an answer, in which every pointer is null.
+        known.then(|| unsafe { found.assume_init() }.dli_fbase)
+    };
+    let (malloc, version): (unsafe extern "C" fn(usize) -> _, unsafe extern "C" fn() -> _) =
+        (libc::malloc, libc::gnu_get_libc_version);
+    let heap = object_of(malloc as *const c_void);
+    heap.is_some() && heap == object_of(version as *const c_void)
+}
+
+/// Copies the first bytes of one block to another.
+///
+/// # Safety
+/// * Both blocks have at least `byte_count` bytes and do not overlap, and the program uses neither.
+pub(super) unsafe fn copy(from: Address, to: Address, byte_count: usize) {
+    let (from, to) = (pointer(from).cast::<u8>(), pointer(to).cast::<u8>());
+    // SAFETY: the caller's duties.
+    unsafe { to.copy_from_nonoverlapping(from, byte_count) };
+}
+
 /// Sets this thread's `errno`.
 pub(super) fn set_errno(number: i32) {
     // SAFETY: glibc gives every thread an `errno` of its own for its whole life.

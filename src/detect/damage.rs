@@ -87,6 +87,9 @@ pub unsafe fn of_withheld(record: &BlockRecord) -> Damage {
 /// kernel makes. `None` when it cannot be read; nothing to see is no damage.
 #[must_use]
 pub fn by_copy(record: &BlockRecord) -> Option<Damage> {
+    if record.flags & flag::GUARDED != 0 {
+        return of_guarded(record);
+    }
     let mut damage = Damage::default();
     if record.flags & flag::REDZONE != 0 {
         let mut bytes = [0; redzone::REDZONE_BYTE_COUNT];
@@ -109,6 +112,28 @@ pub fn by_copy(record: &BlockRecord) -> Option<Damage> {
         }
     }
     Some(damage)
+}
+
+/// Looks at the checked bytes around a live guarded block. A released one is out of reach.
+#[must_use]
+pub fn of_guarded(record: &BlockRecord) -> Option<Damage> {
+    if record.state != BlockState::Live {
+        return Some(Damage::default());
+    }
+    let [(before, before_length), (behind, behind_length)] =
+        redzone::guarded_parts(record.address, record.size);
+    let mut bytes = [0; redzone::REDZONE_BYTE_COUNT];
+    let bytes_before = bytes.get_mut(..before_length)?;
+    read(before, bytes_before)?;
+    let position = redzone::broken_redzone(bytes_before, ByteCount::new(0));
+    let before = position.map(|position| before_length - position.offset);
+    let bytes_behind = bytes.get_mut(..behind_length)?;
+    read(behind, bytes_behind)?;
+    Some(Damage {
+        before,
+        behind: redzone::broken_redzone(bytes_behind, record.size),
+        inside: None,
+    })
 }
 
 /// Whether the block's memory has not gone back, as far as the record says.

@@ -1,7 +1,7 @@
 //! What is wrong with an event: pure functions over what the ledger knows.
 
 use super::damage::Damage;
-use super::finding::{BlockFacts, Finding, FindingKind, PointerPlace};
+use super::finding::{Access, BlockFacts, Finding, FindingKind, PointerPlace};
 use crate::ledger::record::flag;
 use crate::ledger::{BlockRecord, BlockState, FamilyId, StackId, ThreadNumber};
 use crate::memory::regions::Region;
@@ -149,6 +149,25 @@ pub fn damaged(
         .filter_map(move |(kind, offset)| Some(accessed(kind, &record, offset?, at)))
 }
 
+/// What an access at `address` is to a block, and its offset; `None` for one that is allowed.
+#[must_use]
+pub fn access_kind(record: &BlockRecord, address: Address) -> Option<(FindingKind, i64)> {
+    let signed = |distance: usize| i64::try_from(distance).unwrap_or(i64::MAX);
+    let offset = match address.bytes_after(record.address) {
+        Some(distance) => signed(distance),
+        None => -signed(record.address.get() - address.get()),
+    };
+    if is_released(record.state) {
+        Some((FindingKind::UseAfterFree, offset))
+    } else if offset < 0 {
+        Some((FindingKind::HeapUnderflow, offset))
+    } else if offset >= signed(record.size.get()) {
+        Some((FindingKind::HeapOverflow, offset))
+    } else {
+        None
+    }
+}
+
 /// The finding for an access `offset` bytes from the start of a block.
 #[must_use]
 pub fn accessed(kind: FindingKind, record: &BlockRecord, offset: i64, at: Occurrence) -> Finding {
@@ -188,6 +207,7 @@ fn blank(kind: FindingKind, at: Occurrence) -> Finding {
         requested: ByteCount::new(0),
         here: at.here,
         thread: at.thread,
+        access: Access::Unknown,
         count: 1,
         bytes: 0,
         blocks: 0,

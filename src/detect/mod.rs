@@ -9,7 +9,9 @@
 
 pub mod damage;
 pub mod diagnose;
+pub mod fault;
 pub mod finding;
+pub mod guard;
 pub mod leak;
 pub mod quarantine;
 pub mod redzone;

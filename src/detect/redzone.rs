@@ -74,6 +74,32 @@ pub unsafe fn arm(block: Address, size: ByteCount) {
     unsafe { redzone.write_bytes(REDZONE_BYTE, REDZONE_BYTE_COUNT) };
 }
 
+/// The bytes around a guarded block that are checked, as addresses and lengths: before it and behind
+/// it, as far as they lie in its own pages.
+#[must_use]
+pub fn guarded_parts(block: Address, size: ByteCount) -> [(Address, usize); 2] {
+    const PAGE: usize = super::guard::PAGE;
+    let before = (block.get() % PAGE).min(REDZONE_BYTE_COUNT);
+    let end = block.offset_by(size.get());
+    let behind = end.get().next_multiple_of(PAGE) - end.get();
+    [
+        (Address::new(block.get() - before), before),
+        (end, behind.min(REDZONE_BYTE_COUNT)),
+    ]
+}
+
+/// Fills the checked bytes around a guarded block.
+///
+/// # Safety
+/// * `block` was placed by [`super::guard`], its pages are open, and nobody else knows it.
+pub unsafe fn arm_guarded(block: Address, size: ByteCount) {
+    for (start, length) in guarded_parts(block, size) {
+        let start = std::ptr::with_exposed_provenance_mut::<u8>(start.get());
+        // SAFETY: the bytes lie in the open pages of the block, outside of it.
+        unsafe { start.write_bytes(REDZONE_BYTE, length) };
+    }
+}
+
 /// What is damaged behind the block.
 ///
 /// # Safety
@@ -120,13 +146,15 @@ pub unsafe fn poison(block: Address, size: ByteCount) {
 #[inline]
 #[must_use]
 pub unsafe fn damage_inside(block: Address, size: ByteCount) -> Option<usize> {
-    poisoned_parts(size).into_iter().find_map(|(start, length)| {
-        let bytes = std::ptr::with_exposed_provenance::<u8>(block.offset_by(start).get());
-        // SAFETY: the bytes stay allocated while the block is withheld; a program that writes to
-        // them at this moment commits the error that is being looked for.
-        let bytes = unsafe { std::slice::from_raw_parts(bytes, length) };
-        broken_poison(bytes).map(|position| start + position)
-    })
+    poisoned_parts(size)
+        .into_iter()
+        .find_map(|(start, length)| {
+            let bytes = std::ptr::with_exposed_provenance::<u8>(block.offset_by(start).get());
+            // SAFETY: the bytes stay allocated while the block is withheld; a program that writes to
+            // them at this moment commits the error that is being looked for.
+            let bytes = unsafe { std::slice::from_raw_parts(bytes, length) };
+            broken_poison(bytes).map(|position| start + position)
+        })
 }
 
 #[cfg(all(test, not(loom)))]

@@ -8,7 +8,10 @@
 //! What is remembered fits the upper bits of a record's flags: the size in units of 16 bytes. A
 //! chunk too large for that ([`CHUNK_BYTE_MAX`]) is not checked.
 
-#![expect(unsafe_code, reason = "reads the word in front of the program's blocks")]
+#![expect(
+    unsafe_code,
+    reason = "reads the word in front of the program's blocks"
+)]
 
 use crate::ledger::record::flag;
 use crate::memory::Address;
@@ -16,7 +19,8 @@ use crate::memory::Address;
 /// Chunks larger than this are not checked.
 pub const CHUNK_BYTE_MAX: u64 = ((u32::MAX >> flag::BIT_COUNT) as u64) * UNIT;
 
-const UNIT: u64 = 16;
+const CHUNK_UNIT: usize = 16;
+const UNIT: u64 = CHUNK_UNIT as u64;
 /// glibc's three flags.
 const FLAG_BITS: u64 = 7;
 const WORD_BYTE_COUNT: usize = size_of::<u64>();
@@ -61,7 +65,7 @@ impl SizeWord {
     /// The size of the chunk, which is also the distance to the next block; zero when not known.
     #[must_use]
     pub fn chunk_byte_count(self) -> usize {
-        self.units as usize * UNIT as usize
+        self.units as usize * CHUNK_UNIT
     }
 
     /// Whether anything is remembered.
@@ -113,7 +117,7 @@ pub unsafe fn repair(block: Address, remembered: SizeWord, front: Address) {
     const NOT_MAIN_ARENA: u64 = 4;
     // SAFETY: the caller's duties. Chunks side by side belong to the same arena.
     let arena = unsafe { read(front) } & NOT_MAIN_ARENA;
-    let word = u64::from(remembered.units) * UNIT | arena | PREVIOUS_IN_USE;
+    let word = (u64::from(remembered.units) * UNIT) | arena | PREVIOUS_IN_USE;
     let place = std::ptr::with_exposed_provenance_mut::<u64>(place(block).get());
     // SAFETY: glibc keeps a word in front of each of its blocks.
     unsafe { place.write_volatile(word) };
@@ -130,7 +134,11 @@ mod tests {
         assert_eq!(remembered.damage(0x51), None);
         assert_eq!(remembered.damage(0x50), None, "the neighbour is free now");
         assert_eq!(remembered.damage(0x61), Some(8));
-        assert_eq!(remembered.damage(0x51 | 0xff << 56), Some(1), "one byte before");
+        assert_eq!(
+            remembered.damage(0x51 | 0xff << 56),
+            Some(1),
+            "one byte before"
+        );
         assert_eq!(remembered.damage(0x51 | 7 << 32), Some(4), "an int before");
         assert_eq!(remembered.damage(0), Some(8));
     }

@@ -39,6 +39,7 @@ mod real;
 mod release;
 mod resize;
 mod scope;
+mod signals;
 mod slot;
 mod stack;
 mod targets;

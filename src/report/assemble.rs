@@ -199,6 +199,10 @@ fn limits(snapshot: &Snapshot, capture: CaptureCounters) -> Limits {
     let others = [
         ("kept_block_count", kept_block_count),
         ("kept_byte_count", kept_byte_count),
+        (
+            "unguarded_block_count",
+            snapshot.statistics.unguarded_block_count,
+        ),
         ("record_superseded_count", ledger.superseded_record_count),
         ("site_dropped_count", capture.site_dropped_count),
         ("text_cut_count", capture.text_cut_count),

@@ -67,6 +67,7 @@ impl Tracker {
     /// Called with the reentry flag up.
     #[inline]
     pub fn note_allocation(&self, block: Allocated, place: EventPlace) -> Insertion {
+        self.announce_pending();
         self.record_new(block, self.capture.here(place))
     }
 

@@ -2,7 +2,9 @@
 
 #![expect(unsafe_code, reason = "malloc, free and their kin are foreign calls")]
 
+use crate::detect::size_word;
 use crate::memory::Address;
+use crate::memory::peek::peek;
 use std::ffi::c_void;
 
 /// A pointer for the C interface.
@@ -55,19 +57,23 @@ pub(super) unsafe fn release(block: Address) {
     unsafe { libc::free(pointer(block)) };
 }
 
-/// Whether `malloc` is glibc's own: then each block has glibc's words around it.
+/// Whether `malloc` is glibc's own: then each block has glibc's words around it. Asked of what it
+/// does, for the address of `malloc` may be a stub in the program.
 pub(super) fn is_the_heap() -> bool {
-    let object_of = |function: *const c_void| {
-        let mut found = std::mem::MaybeUninit::<libc::Dl_info>::zeroed();
-        // SAFETY: looks an address up in the loader's tables and writes only to `found`.
-        let known = unsafe { libc::dladdr(function, found.as_mut_ptr()) } != 0;
-        // SAFETY: zeroes are an answer, in which every pointer is null.
-        known.then(|| unsafe { found.assume_init() }.dli_fbase)
+    const FLAG_BITS: u64 = 7;
+    let has_size_in_front = |(byte_count, chunk): (usize, u64)| {
+        let Some(block) = allocate(byte_count) else {
+            return false;
+        };
+        let mut word = [0; size_of::<u64>()];
+        let is_readable = peek(size_word::place(block), &mut word);
+        // SAFETY: allocated above, and nobody else knows it.
+        unsafe { release(block) };
+        is_readable && (chunk..chunk + 32).contains(&(u64::from_ne_bytes(word) & !FLAG_BITS))
     };
-    let (malloc, version): (unsafe extern "C" fn(usize) -> _, unsafe extern "C" fn() -> _) =
-        (libc::malloc, libc::gnu_get_libc_version);
-    let heap = object_of(malloc as *const c_void);
-    heap.is_some() && heap == object_of(version as *const c_void)
+    [(24, 32), (40, 48), (1_000, 1_008), (5_000, 5_008)]
+        .into_iter()
+        .all(has_size_in_front)
 }
 
 /// Copies the first bytes of one block to another.

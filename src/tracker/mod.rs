@@ -25,6 +25,7 @@ pub mod adopt;
 pub mod allocate;
 pub mod explicit;
 mod glibc;
+pub mod guarded;
 mod kept;
 pub mod log;
 mod neighbour;
@@ -45,6 +46,7 @@ use crate::ledger::families::Families;
 use crate::ledger::{BlockRecord, Ledger};
 use crate::memory::reentry::OurOwnWork;
 use crate::memory::{Address, fork, thread_exit};
+use guarded::Guarded;
 use kept::Kept;
 use once_cell::race::OnceBox;
 use session::Session;
@@ -58,6 +60,7 @@ pub struct Tracker {
     findings: FindingStore,
     quarantine: Quarantine,
     kept: Kept,
+    guarded: Guarded,
     /// Whether blocks have glibc's words around them.
     heap_is_glibcs: bool,
     session: Session,
@@ -124,6 +127,7 @@ impl Tracker {
             findings: FindingStore::default(),
             quarantine: Quarantine::default(),
             kept: Kept::default(),
+            guarded: Guarded::default(),
             heap_is_glibcs: glibc::is_the_heap(),
             session: Session::new(),
         })

@@ -35,10 +35,7 @@ impl Tracker {
         if damage.behind.is_none() {
             return false;
         }
-        if self
-            .ledger
-            .flag_once(found.ticket(), flag::DAMAGE_REPORTED)
-        {
+        if self.ledger.flag_once(found.ticket(), flag::DAMAGE_REPORTED) {
             self.report_damage(&front, damage, place);
         }
         self.repair(&front, record);
@@ -74,7 +71,9 @@ impl Tracker {
         let ends = (2 * STEP..=GAP_BYTE_MAX).step_by(STEP);
         let mut inside = ends.filter_map(|gap| start.checked_sub(gap));
         inside.find_map(|inside| {
-            let front = self.ledger.containing(crate::memory::Address::new(inside))?;
+            let front = self
+                .ledger
+                .containing(crate::memory::Address::new(inside))?;
             let chunk = SizeWord::from_flags(front.flags).chunk_byte_count();
             let is_next = chunk != 0 && front.address.offset_by(chunk) == record.address;
             if !is_next || !damage::is_held(&front) {

@@ -48,6 +48,8 @@ impl Tracker {
     /// Decides a release before it is carried out. Called with the reentry flag up.
     #[inline]
     pub fn note_release(&self, release: Release, place: EventPlace) -> ReleaseVerdict {
+        self.announce_pending();
+        self.check_in_turn(place);
         let Some(found) = self.ledger.find(release.pointer) else {
             return ReleaseVerdict::Unknown;
         };
@@ -55,6 +57,9 @@ impl Tracker {
         let attempt = Attempt::Release(release.family);
         if !diagnose::may_release(release.family, family) {
             return self.refuse_mismatch(&found, attempt, place);
+        }
+        if found.flags() & flag::GUARDED != 0 {
+            return self.release_guarded(&found, attempt, place);
         }
         let withhold = release.may_withhold
             && self.session.is_on(Check::Quarantine)

@@ -69,6 +69,9 @@ impl Tracker {
             return self.refuse_mismatch(&found, attempt, place).into();
         }
         let before = found.read();
+        if let Some(record) = before.filter(|record| record.flags & flag::GUARDED != 0) {
+            self.report_guarded_damage(&record, place);
+        }
         let stack = self.capture.here(place);
         match self.ledger.release(&found, Event::GiveBack, stack) {
             Ok(ticket) => {
@@ -109,6 +112,9 @@ impl Tracker {
 
     /// Whether the words of glibc's around the block forbid it to touch the block; reports damage.
     fn must_move(&self, found: &Found<'_>, place: EventPlace) -> bool {
+        if found.flags() & flag::GUARDED != 0 {
+            return true;
+        }
         let (size, _) = found.extent();
         // SAFETY: the caller won the release, and the memory has not gone back.
         let damage = unsafe { damage::around(found.address(), size, found.flags()) };
@@ -121,9 +127,10 @@ impl Tracker {
     /// Resizes by allocating another block and copying; the old one is never given back. `None`
     /// when there is no memory: then the old block is as it was.
     pub fn move_block(&self, resize: Resize, size: usize) -> Option<Address> {
-        let moved = self.room_for(size).and_then(|room| {
-            let address = glibc::allocate(room.byte_count)?;
-            Some((address, room.flags))
+        let guarded = self.place_guarded(size);
+        let moved = guarded.map(|address| (address, flag::GUARDED)).or_else(|| {
+            let room = self.room_for(size)?;
+            Some((glibc::allocate(room.byte_count)?, room.flags))
         });
         let (Some((address, flags)), Some(old)) = (moved, resize.before) else {
             self.finish_resize(resize, None);
@@ -133,7 +140,11 @@ impl Tracker {
         // SAFETY: the old block was withdrawn and is not given back, the new one is not known yet;
         // both have this many bytes.
         unsafe { glibc::copy(old.address, address, kept_byte_count) };
-        self.kept.count(old.size);
+        if old.flags & flag::GUARDED == 0 {
+            self.kept.count(old.size);
+        } else {
+            self.close_moved(old.address);
+        }
         let block = Allocated {
             address,
             size: ByteCount::new(size),

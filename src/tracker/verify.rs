@@ -18,13 +18,22 @@ pub struct Verification {
 }
 
 impl Tracker {
+    /// Verifies everything when the option `check_every` says that it is time.
+    #[inline]
+    pub(super) fn check_in_turn(&self, place: EventPlace) {
+        if self.session.is_time_to_check() {
+            self.verify(place);
+        }
+    }
+
     /// Verifies what lies around every live block, and around and in every withheld one. Other
     /// threads may go on meanwhile: a block that changes hands during the look is left out.
     pub fn verify(&self, place: EventPlace) -> Verification {
         let _ours = OurOwnWork::begin();
+        self.announce_pending();
         let mut seen = Verification::default();
         for (ticket, record) in self.ledger.held_blocks() {
-            if record.flags & (flag::REDZONE | flag::POISONED) == 0 {
+            if record.flags & (flag::REDZONE | flag::POISONED | flag::GUARDED) == 0 {
                 continue;
             }
             seen.block_count += 1;

@@ -1,6 +1,7 @@
 //! What is wrong with an event: pure functions over what the ledger knows.
 
-use super::finding::{BlockFacts, Finding, FindingKind, PointerPlace};
+use super::damage::Damage;
+use super::finding::{Access, BlockFacts, Finding, FindingKind, PointerPlace};
 use crate::ledger::record::flag;
 use crate::ledger::{BlockRecord, BlockState, FamilyId, StackId, ThreadNumber};
 use crate::memory::regions::Region;
@@ -125,23 +126,61 @@ pub fn truncated(record: &BlockRecord, value: usize, at: Occurrence) -> Finding 
     }
 }
 
-/// The finding for a write past the end of a block, first seen `offset` bytes from its start.
-#[must_use]
-pub fn overflow(record: &BlockRecord, offset: usize, at: Occurrence) -> Finding {
-    damage(FindingKind::HeapOverflow, record, offset, at)
+/// The findings for what a look at a block found. In a released block a write inside stands for
+/// what the same write left behind the end.
+pub fn damaged(
+    record: &BlockRecord,
+    damage: Damage,
+    at: Occurrence,
+) -> impl Iterator<Item = Finding> {
+    let signed = |distance: usize| i64::try_from(distance).unwrap_or(i64::MAX);
+    let behind = damage.behind.filter(|_| damage.inside.is_none());
+    let before = damage.before.map(|distance| -signed(distance));
+    let behind = behind.map(|behind| signed(behind.offset));
+    let inside = damage.inside.map(signed);
+    let found = [
+        (FindingKind::HeapUnderflow, before),
+        (FindingKind::HeapOverflow, behind),
+        (FindingKind::UseAfterFree, inside),
+    ];
+    let record = *record;
+    found
+        .into_iter()
+        .filter_map(move |(kind, offset)| Some(accessed(kind, &record, offset?, at)))
 }
 
-/// The finding for a write to a released block, `offset` bytes from its start.
+/// What an access at `address` is to a block, and its offset; `None` for one that is allowed.
 #[must_use]
-pub fn write_after_free(record: &BlockRecord, offset: usize, at: Occurrence) -> Finding {
-    damage(FindingKind::UseAfterFree, record, offset, at)
+pub fn access_kind(record: &BlockRecord, address: Address) -> Option<(FindingKind, i64)> {
+    let signed = |distance: usize| i64::try_from(distance).unwrap_or(i64::MAX);
+    let offset = match address.bytes_after(record.address) {
+        Some(distance) => signed(distance),
+        None => -signed(record.address.get() - address.get()),
+    };
+    if is_released(record.state) {
+        Some((FindingKind::UseAfterFree, offset))
+    } else if offset < 0 {
+        Some((FindingKind::HeapUnderflow, offset))
+    } else if offset >= signed(record.size.get()) {
+        Some((FindingKind::HeapOverflow, offset))
+    } else {
+        None
+    }
 }
 
-fn damage(kind: FindingKind, record: &BlockRecord, offset: usize, at: Occurrence) -> Finding {
+/// The finding for an access `offset` bytes from the start of a block.
+#[must_use]
+pub fn accessed(kind: FindingKind, record: &BlockRecord, offset: i64, at: Occurrence) -> Finding {
     let attempt = Attempt::Release(record.family);
+    let distance = usize::try_from(offset.unsigned_abs()).unwrap_or(usize::MAX);
+    let address = if offset < 0 {
+        Address::new(record.address.get().saturating_sub(distance))
+    } else {
+        record.address.offset_by(distance)
+    };
     Finding {
-        address: record.address.offset_by(offset),
-        offset: i64::try_from(offset).unwrap_or(i64::MAX),
+        address,
+        offset,
         ..about_block(kind, record, attempt, at)
     }
 }
@@ -168,6 +207,7 @@ fn blank(kind: FindingKind, at: Occurrence) -> Finding {
         requested: ByteCount::new(0),
         here: at.here,
         thread: at.thread,
+        access: Access::Unknown,
         count: 1,
         bytes: 0,
         blocks: 0,

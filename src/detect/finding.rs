@@ -79,6 +79,18 @@ pub enum PointerPlace {
     Unmapped,
 }
 
+/// How memory was accessed that must not be.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+pub enum Access {
+    /// Not seen happening, or not an access.
+    #[default]
+    Unknown,
+    /// It was read.
+    Read,
+    /// It was written.
+    Write,
+}
+
 /// What was known of the block when the error was detected.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct BlockFacts {
@@ -123,6 +135,8 @@ pub struct Finding {
     pub here: StackId,
     /// On which thread.
     pub thread: ThreadNumber,
+    /// How the memory was accessed, when that was seen happening.
+    pub access: Access,
     /// How often it occurred. For a leak: in how many blocks.
     pub count: u64,
     /// Bytes concerned, over all occurrences. For a leak: bytes still allocated.

@@ -1,6 +1,6 @@
 //! The leak verdict: live blocks grouped by where they came from.
 
-use super::finding::{BlockFacts, Finding, FindingKind, PointerPlace};
+use super::finding::{Access, BlockFacts, Finding, FindingKind, PointerPlace};
 use crate::ledger::{BlockRecord, Epoch, FamilyId, StackId};
 use std::collections::HashMap;
 
@@ -47,6 +47,7 @@ fn none_yet(record: &BlockRecord, facts: BlockFacts) -> Finding {
         requested: record.size,
         here: StackId::UNKNOWN,
         thread: record.allocated_by,
+        access: Access::Unknown,
         count: 0,
         bytes: 0,
         blocks: 0,

@@ -7,11 +7,15 @@
 //! Must never: know how a stack was captured (a record holds an opaque `StackId`), release memory,
 //! print, or call back into the program while holding a lock.
 
+pub mod damage;
 pub mod diagnose;
+pub mod fault;
 pub mod finding;
+pub mod guard;
 pub mod leak;
 pub mod quarantine;
 pub mod redzone;
+pub mod size_word;
 pub mod store;
 
 pub use finding::{BlockFacts, Finding, FindingKind, PointerPlace};

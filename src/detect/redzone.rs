@@ -2,7 +2,8 @@
 //!
 //! Arming and looking are separate: what decides is a pure function over bytes. The redzone takes
 //! [`REDZONE_BYTE_COUNT`] bytes directly after the size the program asked for, so a write of one
-//! byte too many is seen. A released block is filled up to [`POISON_BYTE_MAX`] bytes.
+//! byte too many is seen. Of a released block the first and the last [`POISON_BYTE_MAX`] bytes are
+//! filled.
 
 #![expect(unsafe_code, reason = "reads and writes the program's blocks")]
 
@@ -10,8 +11,9 @@ use crate::memory::{Address, ByteCount};
 
 /// Bytes checked after a block.
 pub const REDZONE_BYTE_COUNT: usize = 8;
-/// Bytes of a released block that are filled and checked: filling all of a large block would cost
-/// more than it finds, for a stale pointer usually writes near the start.
+/// Bytes of a released block that are filled and checked at its start, and again at its end: filling
+/// all of a large block would cost more than it finds (1 MiB: 60 us), for a stale pointer usually
+/// writes to the first element or the last, or to all.
 pub const POISON_BYTE_MAX: usize = 256;
 
 const REDZONE_BYTE: u8 = 0xfd;
@@ -33,13 +35,27 @@ fn first_damaged_byte(bytes: &[u8], intact: &[u8]) -> Option<usize> {
         .position(|(byte, intact)| byte != intact)
 }
 
-/// The position of the first damaged byte in a copy of a redzone.
-#[must_use]
-pub fn broken_redzone(bytes: &[u8]) -> Option<usize> {
-    first_damaged_byte(bytes, &INTACT_REDZONE)
+/// Damage behind a block.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Behind {
+    /// How far from the block's start the first damaged byte lies.
+    pub offset: usize,
+    /// Whether the last byte of the redzone is damaged, and what lies behind it probably too.
+    pub reaches_end: bool,
 }
 
-/// The position of the first damaged byte in a copy of a released block's filled part.
+/// What is damaged in a copy of the redzone of a block of this size.
+#[inline]
+#[must_use]
+pub fn broken_redzone(bytes: &[u8], size: ByteCount) -> Option<Behind> {
+    let position = first_damaged_byte(bytes, &INTACT_REDZONE)?;
+    Some(Behind {
+        offset: size.get() + position,
+        reaches_end: bytes.last() != Some(&REDZONE_BYTE),
+    })
+}
+
+/// The position of the first damaged byte in a copy of a filled part of a released block.
 #[must_use]
 pub fn broken_poison(bytes: &[u8]) -> Option<usize> {
     first_damaged_byte(bytes, &INTACT_POISON)
@@ -48,36 +64,66 @@ pub fn broken_poison(bytes: &[u8]) -> Option<usize> {
 /// Fills the redzone of a block.
 ///
 /// # Safety
-/// * `block` was allocated with at least `size + REDZONE_BYTE_COUNT` bytes and not released.
-/// * Nobody else knows the block yet.
+/// * `block` was allocated with at least `size + REDZONE_BYTE_COUNT` bytes and not given back.
+/// * Nobody else knows the block yet, or it is released.
 #[inline]
 pub unsafe fn arm(block: Address, size: ByteCount) {
     let start = block.offset_by(size.get()).get();
     let redzone = std::ptr::with_exposed_provenance_mut::<u8>(start);
-    // SAFETY: the caller allocated these bytes, and no other thread has the pointer.
+    // SAFETY: the caller allocated these bytes, and the program may not touch them.
     unsafe { redzone.write_bytes(REDZONE_BYTE, REDZONE_BYTE_COUNT) };
 }
 
-/// How far behind the block's start the first damaged byte of the redzone lies.
+/// The bytes around a guarded block that are checked, as addresses and lengths: before it and behind
+/// it, as far as they lie in its own pages.
+#[must_use]
+pub fn guarded_parts(block: Address, size: ByteCount) -> [(Address, usize); 2] {
+    const PAGE: usize = super::guard::PAGE;
+    let before = (block.get() % PAGE).min(REDZONE_BYTE_COUNT);
+    let end = block.offset_by(size.get());
+    let behind = end.get().next_multiple_of(PAGE) - end.get();
+    [
+        (Address::new(block.get() - before), before),
+        (end, behind.min(REDZONE_BYTE_COUNT)),
+    ]
+}
+
+/// Fills the checked bytes around a guarded block.
+///
+/// # Safety
+/// * `block` was placed by [`super::guard`], its pages are open, and nobody else knows it.
+pub unsafe fn arm_guarded(block: Address, size: ByteCount) {
+    for (start, length) in guarded_parts(block, size) {
+        let start = std::ptr::with_exposed_provenance_mut::<u8>(start.get());
+        // SAFETY: the bytes lie in the open pages of the block, outside of it.
+        unsafe { start.write_bytes(REDZONE_BYTE, length) };
+    }
+}
+
+/// What is damaged behind the block.
 ///
 /// # Safety
 /// * [`arm`] was called for this block with this size.
 /// * The block's memory has not gone back to the allocator.
 #[inline]
 #[must_use]
-pub unsafe fn damage_behind(block: Address, size: ByteCount) -> Option<usize> {
+pub unsafe fn damage_behind(block: Address, size: ByteCount) -> Option<Behind> {
     let start = block.offset_by(size.get()).get();
     let redzone = std::ptr::with_exposed_provenance::<[u8; REDZONE_BYTE_COUNT]>(start);
     // SAFETY: the bytes are allocated; the copy tears at worst when the program is writing there
     // at this moment, and then the damage is real.
     let bytes = unsafe { redzone.read_volatile() };
-    broken_redzone(&bytes).map(|position| size.get() + position)
+    broken_redzone(&bytes, size)
 }
 
-/// How many bytes of a released block of this size are filled.
+/// The parts of a released block of this size that are filled, as offset and length; the second is
+/// empty for all but large blocks.
+#[inline]
 #[must_use]
-pub fn poisoned_byte_count(size: ByteCount) -> usize {
-    size.get().min(POISON_BYTE_MAX)
+pub fn poisoned_parts(size: ByteCount) -> [(usize, usize); 2] {
+    let head = size.get().min(POISON_BYTE_MAX);
+    let tail = (size.get() - head).min(POISON_BYTE_MAX);
+    [(0, head), (size.get() - tail, tail)]
 }
 
 /// Fills a released block.
@@ -86,9 +132,11 @@ pub fn poisoned_byte_count(size: ByteCount) -> usize {
 /// * The caller won the block's release, and its memory has not gone back to the allocator.
 #[inline]
 pub unsafe fn poison(block: Address, size: ByteCount) {
-    let start = std::ptr::with_exposed_provenance_mut::<u8>(block.get());
-    // SAFETY: the block has at least `size` bytes, and the program has given them up.
-    unsafe { start.write_bytes(POISON_BYTE, poisoned_byte_count(size)) };
+    for (start, length) in poisoned_parts(size) {
+        let start = std::ptr::with_exposed_provenance_mut::<u8>(block.offset_by(start).get());
+        // SAFETY: the block has at least `size` bytes, and the program has given them up.
+        unsafe { start.write_bytes(POISON_BYTE, length) };
+    }
 }
 
 /// The offset of the first byte written after the release.
@@ -98,11 +146,15 @@ pub unsafe fn poison(block: Address, size: ByteCount) {
 #[inline]
 #[must_use]
 pub unsafe fn damage_inside(block: Address, size: ByteCount) -> Option<usize> {
-    let start = std::ptr::with_exposed_provenance::<u8>(block.get());
-    // SAFETY: the bytes stay allocated while the block is withheld; a program that writes to them
-    // at this moment commits the error that is being looked for.
-    let bytes = unsafe { std::slice::from_raw_parts(start, poisoned_byte_count(size)) };
-    broken_poison(bytes)
+    poisoned_parts(size)
+        .into_iter()
+        .find_map(|(start, length)| {
+            let bytes = std::ptr::with_exposed_provenance::<u8>(block.offset_by(start).get());
+            // SAFETY: the bytes stay allocated while the block is withheld; a program that writes to
+            // them at this moment commits the error that is being looked for.
+            let bytes = unsafe { std::slice::from_raw_parts(bytes, length) };
+            broken_poison(bytes).map(|position| start + position)
+        })
 }
 
 #[cfg(all(test, not(loom)))]
@@ -124,21 +176,41 @@ mod tests {
         assert_eq!(unsafe { damage_behind(address, size) }, None);
         std::hint::black_box(&mut buffer)[13] = 1;
         // SAFETY: armed above.
-        assert_eq!(unsafe { damage_behind(address, size) }, Some(13));
+        let damage = unsafe { damage_behind(address, size) };
+        let expected = Behind {
+            offset: 13,
+            reaches_end: false,
+        };
+        assert_eq!(damage, Some(expected));
         assert_eq!(buffer[21], 0, "the byte after the redzone is not ours");
     }
 
     #[test]
-    fn a_write_to_a_released_block_is_seen_within_the_filled_part() {
-        let mut buffer = [0_u8; 512];
-        let (address, size) = (block(&mut buffer), ByteCount::new(512));
-        // SAFETY: the buffer has 512 bytes and belongs to this test.
+    fn a_write_to_a_released_block_is_seen_within_the_filled_parts() {
+        const MIDDLE: usize = 100;
+        let mut buffer = [0_u8; 2 * POISON_BYTE_MAX + MIDDLE];
+        let (address, size) = (block(&mut buffer), ByteCount::new(buffer.len()));
+        // SAFETY: the buffer has this many bytes and belongs to this test.
         unsafe { poison(address, size) };
-        assert_eq!(buffer[POISON_BYTE_MAX], 0, "beyond the filled part");
+        let middle = buffer.get(POISON_BYTE_MAX..POISON_BYTE_MAX + MIDDLE);
+        assert!(middle.is_some_and(|bytes| bytes.iter().all(|&byte| byte == 0)));
         // SAFETY: poisoned above.
         assert_eq!(unsafe { damage_inside(address, size) }, None);
-        std::hint::black_box(&mut buffer)[40] = 7;
-        // SAFETY: poisoned above.
-        assert_eq!(unsafe { damage_inside(address, size) }, Some(40));
+        let last = buffer.len() - 1;
+        for offset in [last, 40] {
+            std::hint::black_box(&mut buffer)[offset] = 7;
+            // SAFETY: poisoned above.
+            assert_eq!(unsafe { damage_inside(address, size) }, Some(offset));
+        }
+    }
+
+    #[test]
+    fn the_filled_parts_do_not_overlap_and_cover_a_small_block() {
+        for size in [0, 1, POISON_BYTE_MAX, POISON_BYTE_MAX + 1, 10_000] {
+            let [(_, head), (tail, length)] = poisoned_parts(ByteCount::new(size));
+            assert!(head <= tail || length == 0);
+            assert_eq!(tail + length, size);
+            assert!(head + length == size || size > 2 * POISON_BYTE_MAX);
+        }
     }
 }

@@ -10,6 +10,7 @@ use super::gate::{self, Admission};
 use super::outer::Outer;
 use super::real::{Real, is_success};
 use super::targets::Variant;
+use crate::ledger::record::flag;
 use crate::memory::reentry::{OurOwnWork, is_our_own_work};
 use crate::memory::{Address, ByteCount};
 use crate::tracker;
@@ -160,6 +161,9 @@ pub(super) fn allocate(
     let Some((size, room)) = room(real, size, admission) else {
         return call(None);
     };
+    if let Some(block) = place_guarded(real, size, frame, admission) {
+        return block;
+    }
     let asked = (room.flags != 0).then_some(room.byte_count);
     let block = if real.is_standard() {
         call(asked)
@@ -172,6 +176,25 @@ pub(super) fn allocate(
         record(block, (size, room.flags), real, frame, admission);
     }
     block
+}
+
+/// Places and records a block between guard pages, when it is its turn.
+pub(super) fn place_guarded(
+    real: Real,
+    size: usize,
+    frame: Frame,
+    admission: Admission,
+) -> Option<usize> {
+    if !real.is_standard() || !real.function().is_plain() {
+        return None;
+    }
+    let block = {
+        let _errno = KeptErrno::keep();
+        let _ours = OurOwnWork::begin()?;
+        admission.tracker.place_guarded(size)?.get()
+    };
+    record(block, (size, flag::GUARDED), real, frame, admission);
+    Some(block)
 }
 
 /// How much to ask for; `None`, after a report, when no block can be so large.

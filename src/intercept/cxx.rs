@@ -4,7 +4,7 @@
 //! `std::bad_alloc` passes through. What the operator itself gets from `malloc` is part of the
 //! block it gives.
 
-use super::allocator::{record, room};
+use super::allocator::{place_guarded, record, room};
 use super::entry::Frame;
 use super::functions::Function;
 use super::gate;
@@ -123,6 +123,11 @@ fn allocate_object(
     }
     let admission = gate::admit(frame, real.function().family());
     let room = admission.and_then(|admission| room(real, Some(size), admission));
+    if let (Some(admission), Some(_)) = (admission, room)
+        && let Some(block) = place_guarded(real, size, frame, admission)
+    {
+        return block;
+    }
     let asked = room.map_or(size, |(_, room)| room.byte_count);
     let block = {
         // Also when the block is not recorded: then what lies under it is not either.

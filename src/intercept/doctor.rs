@@ -131,6 +131,7 @@ const fn role_name(role: Role) -> &'static str {
         Role::Lookup => "looks symbols up",
         Role::ForeignCall => "calls foreign functions",
         Role::StartThread => "starts threads",
+        Role::Signal => "says what happens on a signal",
         Role::Leave => "ends the process",
     }
 }

@@ -28,6 +28,8 @@ pub(super) enum Role {
     ForeignCall,
     /// Starts a thread.
     StartThread,
+    /// Says what happens on a signal.
+    Signal,
     /// Ends the process without running destructors.
     Leave,
 }
@@ -128,6 +130,7 @@ macro_rules! for_each_function {
                 crate::intercept::ctypes::cffi_ffi_call;
             PthreadCreate, "pthread_create", MALLOC, StartThread, four,
                 crate::intercept::threads::pthread_create;
+            Sigaction, "sigaction", MALLOC, Signal, three, crate::intercept::signals::sigaction;
             ExitAtOnce, "_exit", MALLOC, Leave, one, crate::intercept::leave::exit_at_once;
             ExitAtOnceC99, "_Exit", MALLOC, Leave, one,
                 crate::intercept::leave::exit_at_once_c99;
@@ -152,6 +155,20 @@ macro_rules! declare {
             /// The symbol other objects call it by.
             pub(super) const fn symbol(self) -> &'static str {
                 match self { $(Self::$name => $symbol),* }
+            }
+
+            /// Whether a block it gives out has no other alignment than every block has, and whether its
+            /// content is its caller's affair or zero.
+            pub(super) const fn is_plain(self) -> bool {
+                matches!(
+                    self,
+                    Self::Malloc
+                        | Self::Calloc
+                        | Self::New
+                        | Self::NewNothrow
+                        | Self::NewArray
+                        | Self::NewArrayNothrow
+                )
             }
 
             /// The family of the blocks it gives out or takes back.

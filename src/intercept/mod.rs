@@ -43,6 +43,7 @@ mod real;
 mod release;
 mod resize;
 mod scope;
+mod signals;
 mod slot;
 mod stack;
 mod targets;

@@ -18,7 +18,7 @@ use crate::ledger::{BlockState, Found};
 use crate::memory::reentry::{OurOwnWork, is_our_own_work};
 use crate::memory::{Address, ByteCount};
 use crate::tracker::allocate::Allocated;
-use crate::tracker::resize::ResizeVerdict;
+use crate::tracker::resize::{Resize, ResizeVerdict};
 use crate::tracker::{self, Tracker};
 
 /// Flags of the old block that the new one keeps: whose it is.
@@ -169,6 +169,7 @@ fn resize_known(
         ResizeVerdict::Proceed(resize) => resize,
         // The ledger has lost the block meanwhile.
         ResizeVerdict::Unknown => return call(None),
+        ResizeVerdict::Move(resize) => return move_block(request, tracker, resize, size),
         ResizeVerdict::Refused => {
             errno::set(libc::EINVAL);
             return 0;
@@ -193,6 +194,22 @@ fn resize_known(
         super::foreign_notes::with_notes(frame, |notes| notes.note_block(noted));
     }
     moved
+}
+
+/// Resizes without the real function, which the state of the old block forbids.
+#[cold]
+fn move_block(request: Request, tracker: &'static Tracker, resize: Resize, size: usize) -> usize {
+    let moved = {
+        let _errno = KeptErrno::keep();
+        let _ours = OurOwnWork::begin();
+        tracker.move_block(resize, size)
+    };
+    let Some(moved) = moved else {
+        errno::set(libc::ENOMEM);
+        return 0;
+    };
+    super::foreign_notes::with_notes(request.frame, |notes| notes.note_block(moved));
+    moved.get()
 }
 
 /// Withdraws the old block.

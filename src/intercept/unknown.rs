@@ -14,6 +14,7 @@ use super::image::Range;
 use super::page_kinds::{self, PAGE, PageKind};
 use super::{chunk, gate, loaded, outer, stack};
 use crate::detect::finding::PointerPlace;
+use crate::ledger::record::flag;
 use crate::ledger::{BlockRecord, BlockState, FamilyId};
 use crate::memory::Address;
 use crate::memory::peek::peek;
@@ -98,6 +99,9 @@ fn judge(
 fn is_really_inside(record: &BlockRecord, block: usize) -> bool {
     if record.state == BlockState::Freed {
         return false;
+    }
+    if record.flags & flag::GUARDED != 0 {
+        return true;
     }
     let Some(offset) = Address::new(block).bytes_after(record.address) else {
         return false;

@@ -81,6 +81,13 @@ impl<'a> Found<'a> {
         self.record.flags()
     }
 
+    /// Replaces the flags, for the winner of the block's release; a bit that another thread raises
+    /// at the same moment is lost.
+    #[inline]
+    pub fn set_flags(&self, bits: u32) {
+        self.record.set_flags(bits);
+    }
+
     /// A consistent copy of the record as it is now; `None` when it has moved on to another block.
     #[must_use]
     pub fn read(&self) -> Option<BlockRecord> {

@@ -18,8 +18,11 @@ use crate::memory::{Address, ByteCount};
 /// How often a reader tries to get a copy that nobody changed meanwhile.
 const READ_TRY_COUNT: usize = 64;
 
-/// The flags of a record.
+/// The flags of a record. The bits above [`flag::BIT_COUNT`] hold what is remembered of the word in
+/// front of the block (`detect::size_word`).
 pub mod flag {
+    /// Bits that are flags.
+    pub const BIT_COUNT: u32 = 8;
     /// A foreign call returned the block, or stored it through an out-parameter, to Python.
     pub const HANDED_TO_PYTHON: u32 = 1;
     /// The block was adopted: its memory does not come from an allocator we called.
@@ -32,6 +35,10 @@ pub mod flag {
     pub const REDZONE: u32 = 16;
     /// Damage to the block has been reported already.
     pub const DAMAGE_REPORTED: u32 = 32;
+    /// The block lies between guard pages: glibc does not know it.
+    pub const GUARDED: u32 = 64;
+    /// The released block is filled with the pattern.
+    pub const POISONED: u32 = 128;
 }
 
 /// What a record says of its block: a consistent copy.
@@ -213,6 +220,13 @@ impl Record {
         self.flags.fetch_or(bits, Ordering::Relaxed) & bits != bits
     }
 
+    /// Replaces the flags at the price of a store: a bit that another thread raises at the same
+    /// moment is lost. For the winner of a release.
+    #[inline]
+    pub(super) fn set_flags(&self, bits: u32) {
+        self.flags.store(bits, Ordering::Release);
+    }
+
     /// The size and family of the block, without the rest. They belong to the word that was read
     /// before, provided that a compare-and-swap of that word succeeds afterwards.
     #[inline]
@@ -261,7 +275,7 @@ impl Record {
             epoch: Epoch(self.epoch.load(Ordering::Relaxed)),
             allocated_by: ThreadNumber(self.allocated_by.load(Ordering::Relaxed)),
             released_by: ThreadNumber(released_by),
-            flags: self.flags.load(Ordering::Relaxed),
+            flags: self.flags.load(Ordering::Acquire),
         })
     }
 

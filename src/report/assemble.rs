@@ -195,7 +195,14 @@ fn limits(snapshot: &Snapshot, capture: CaptureCounters) -> Limits {
         troubles: snapshot.troubles.clone(),
         ..Limits::default()
     };
+    let (kept_block_count, kept_byte_count) = snapshot.statistics.kept;
     let others = [
+        ("kept_block_count", kept_block_count),
+        ("kept_byte_count", kept_byte_count),
+        (
+            "unguarded_block_count",
+            snapshot.statistics.unguarded_block_count,
+        ),
         ("record_superseded_count", ledger.superseded_record_count),
         ("site_dropped_count", capture.site_dropped_count),
         ("module_dropped_count", capture.module_dropped_count),

@@ -61,6 +61,7 @@ pub(super) fn error(kind: FindingKind, size: usize) -> Finding {
         requested: ByteCount::new(0),
         here: StackId(3),
         thread: ThreadNumber(3),
+        access: crate::detect::finding::Access::Unknown,
         count: 1,
         bytes: size as u64,
         blocks: 1,

@@ -2,6 +2,7 @@
 
 use super::model::{self, ForeignFunction, Frame, file_name};
 use super::number::{article, counted};
+use crate::detect::finding::Access;
 use crate::detect::{BlockFacts, Finding, FindingKind, PointerPlace};
 use crate::ledger::{BlockState, ThreadNumber};
 
@@ -160,8 +161,13 @@ fn mismatched_free(finding: &Finding, names: &Names) -> String {
     )
 }
 
-/// An access to memory that the program must not touch. Whether it read or wrote is not recorded.
+/// An access to memory that the program must not touch.
 fn access(what: &str, finding: &Finding) -> String {
+    let what = match finding.access {
+        Access::Unknown => what.to_owned(),
+        Access::Read => format!("{what}, a read,"),
+        Access::Write => format!("{what}, a write,"),
+    };
     let by = thread_apart(finding.thread);
     let Some(block) = finding.block else {
         return format!("{what} at {}{by}", finding.address);

@@ -8,6 +8,7 @@
 use super::Tracker;
 use super::session::Check;
 use crate::capture::EventPlace;
+use crate::detect::size_word::{self, SizeWord};
 use crate::detect::{diagnose, redzone};
 use crate::ledger::record::flag;
 use crate::ledger::{FamilyId, Insertion, NewBlock, StackId};
@@ -34,7 +35,8 @@ pub struct Allocated {
     pub size: ByteCount,
     /// Who may release it.
     pub family: FamilyId,
-    /// `ledger::record::flag` bits; `REDZONE` exactly when [`Room`] said so.
+    /// `ledger::record::flag` bits; `REDZONE` exactly when [`Room`] said so and the block came from
+    /// the process's own `malloc`.
     pub flags: u32,
 }
 
@@ -65,6 +67,7 @@ impl Tracker {
     /// Called with the reentry flag up.
     #[inline]
     pub fn note_allocation(&self, block: Allocated, place: EventPlace) -> Insertion {
+        self.announce_pending();
         self.record_new(block, self.capture.here(place))
     }
 
@@ -73,12 +76,18 @@ impl Tracker {
             address,
             size,
             family,
-            flags,
+            mut flags,
         } = block;
         if flags & flag::REDZONE != 0 {
             // SAFETY: the flag says that the block was allocated with `Room::byte_count` bytes, and
             // the program does not have the pointer yet.
             unsafe { redzone::arm(address, size) };
+            if self.heap_is_glibcs {
+                // SAFETY: as above, and the block came from glibc.
+                let word = unsafe { size_word::read(address) };
+                let room = size.get() + redzone::REDZONE_BYTE_COUNT;
+                flags |= SizeWord::of(word, room).to_flags();
+            }
         }
         self.ledger.insert(&NewBlock {
             address,

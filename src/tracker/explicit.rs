@@ -12,6 +12,7 @@ use super::{Tracker, glibc};
 use crate::capture::EventPlace;
 use crate::detect::diagnose::Attempt;
 use crate::ledger::FamilyId;
+use crate::ledger::record::flag;
 use crate::memory::reentry::OurOwnWork;
 use crate::memory::{Address, ByteCount};
 
@@ -60,6 +61,16 @@ impl Explicit<'_> {
         let Some(room) = self.tracker.room_for(request.size) else {
             return self.refuse_size(request.size);
         };
+        let guarded = if request.alignment <= NATURAL_ALIGNMENT {
+            self.tracker.place_guarded(request.size)
+        } else {
+            None
+        };
+        if let Some(address) = guarded {
+            let block = block_at(address, request.size, flag::GUARDED);
+            self.tracker.note_allocation(block, self.place);
+            return Some(address);
+        }
         let Some(address) = allocate_real(request, room) else {
             glibc::set_errno(libc::ENOMEM);
             return None;
@@ -133,6 +144,13 @@ impl Explicit<'_> {
                 let moved = unsafe { glibc::resize(pointer, room.byte_count) };
                 let block = moved.map(|address| block_at(address, size, room.flags));
                 self.tracker.finish_resize(resize, block);
+                if moved.is_none() {
+                    glibc::set_errno(libc::ENOMEM);
+                }
+                return moved;
+            }
+            ResizeVerdict::Move(resize) => {
+                let moved = self.tracker.move_block(resize, size);
                 if moved.is_none() {
                     glibc::set_errno(libc::ENOMEM);
                 }

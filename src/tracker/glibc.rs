@@ -2,7 +2,9 @@
 
 #![expect(unsafe_code, reason = "malloc, free and their kin are foreign calls")]
 
+use crate::detect::size_word;
 use crate::memory::Address;
+use crate::memory::peek::peek;
 use std::ffi::c_void;
 
 /// A pointer for the C interface.
@@ -53,6 +55,35 @@ pub(super) unsafe fn resize(block: Address, byte_count: usize) -> Option<Address
 pub(super) unsafe fn release(block: Address) {
     // SAFETY: the ledger's compare-and-swap made the caller the only one who may give it back.
     unsafe { libc::free(pointer(block)) };
+}
+
+/// Whether `malloc` is glibc's own: then each block has glibc's words around it. Asked of what it
+/// does, for the address of `malloc` may be a stub in the program.
+pub(super) fn is_the_heap() -> bool {
+    const FLAG_BITS: u64 = 7;
+    let has_size_in_front = |(byte_count, chunk): (usize, u64)| {
+        let Some(block) = allocate(byte_count) else {
+            return false;
+        };
+        let mut word = [0; size_of::<u64>()];
+        let is_readable = peek(size_word::place(block), &mut word);
+        // SAFETY: allocated above, and nobody else knows it.
+        unsafe { release(block) };
+        is_readable && (chunk..chunk + 32).contains(&(u64::from_ne_bytes(word) & !FLAG_BITS))
+    };
+    [(24, 32), (40, 48), (1_000, 1_008), (5_000, 5_008)]
+        .into_iter()
+        .all(has_size_in_front)
+}
+
+/// Copies the first bytes of one block to another.
+///
+/// # Safety
+/// * Both blocks have at least `byte_count` bytes and do not overlap, and the program uses neither.
+pub(super) unsafe fn copy(from: Address, to: Address, byte_count: usize) {
+    let (from, to) = (pointer(from).cast::<u8>(), pointer(to).cast::<u8>());
+    // SAFETY: the caller's duties.
+    unsafe { to.copy_from_nonoverlapping(from, byte_count) };
 }
 
 /// Sets this thread's `errno`.

@@ -8,6 +8,7 @@
 //!   winner checks the redzone, notes its stack, fills the block, and withholds it or gives it back,
 //!   in this order: the release is on record before the memory can be reused. A loser reports and
 //!   does nothing.
+//!   A block with damage around it that would make glibc abort is never given back.
 //! * **Resize**: the old address is released first, as above, then the real call is made, then the
 //!   new address is recorded. When the real call fails, the old record is restored. Between the two
 //!   another thread may be given the old address: its record replaces ours, which is right.
@@ -24,7 +25,10 @@ pub mod adopt;
 pub mod allocate;
 pub mod explicit;
 mod glibc;
+pub mod guarded;
+mod kept;
 pub mod log;
+mod neighbour;
 pub mod options;
 pub mod release;
 pub mod resize;
@@ -42,6 +46,8 @@ use crate::ledger::families::Families;
 use crate::ledger::{BlockRecord, Ledger};
 use crate::memory::reentry::OurOwnWork;
 use crate::memory::{Address, fork, thread_exit};
+use guarded::Guarded;
+use kept::Kept;
 use once_cell::race::OnceBox;
 use session::Session;
 
@@ -53,6 +59,10 @@ pub struct Tracker {
     families: Families,
     findings: FindingStore,
     quarantine: Quarantine,
+    kept: Kept,
+    guarded: Guarded,
+    /// Whether blocks have glibc's words around them.
+    heap_is_glibcs: bool,
     session: Session,
 }
 
@@ -116,6 +126,9 @@ impl Tracker {
             families: Families::default(),
             findings: FindingStore::default(),
             quarantine: Quarantine::default(),
+            kept: Kept::default(),
+            guarded: Guarded::default(),
+            heap_is_glibcs: glibc::is_the_heap(),
             session: Session::new(),
         })
     }

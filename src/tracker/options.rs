@@ -21,6 +21,8 @@ pub enum Check {
     Quarantine = 1,
     /// The bytes behind a block are watched.
     Redzone = 2,
+    /// Blocks lie between pages that nobody may touch.
+    Guard = 4,
 }
 
 /// How much of the native stack is recorded.
@@ -59,6 +61,10 @@ pub struct Options {
     pub scope: Scope,
     /// [`Check`] bits.
     pub checks: u32,
+    /// Of how many blocks one is guarded, when the check is on.
+    pub guard_interval: u32,
+    /// After how many releases everything is verified; zero for never.
+    pub check_every: u32,
     /// How much of the native stack is recorded.
     pub native_stacks: NativeStacks,
     /// How Python frames are found.
@@ -90,6 +96,8 @@ impl Options {
         Self {
             scope: Scope::Explicit,
             checks: Check::Quarantine as u32 | Check::Redzone as u32,
+            guard_interval: 1,
+            check_every: 0,
             native_stacks: NativeStacks::Boundary,
             python_frames: PythonFrames::Native,
             foreign_calls: ForeignCalls::Automatic,
@@ -131,6 +139,11 @@ impl Options {
         match key {
             "scope" => self.scope = choose(key, value, &SCOPES)?,
             "check" => self.checks = checks(value)?,
+            "guard" => {
+                self.guard_interval = one_of_how_many(value)?;
+                self.checks |= Check::Guard as u32;
+            }
+            "check_every" => self.check_every = count(key, value)?,
             "native_stacks" => self.native_stacks = choose(key, value, &NATIVE_STACKS)?,
             "python_frames" => self.python_frames = choose(key, value, &PYTHON_FRAMES)?,
             "foreign_calls" => self.foreign_calls = choose(key, value, &FOREIGN_CALLS)?,
@@ -138,12 +151,32 @@ impl Options {
             "suppressions" => self.suppressions = path(key, value)?,
             _ => {
                 return Err(OptionError(format!(
-                    "there is no option \"{key}\": use scope, check, native_stacks, \
-                     python_frames, foreign_calls, json or suppressions"
+                    "there is no option \"{key}\": use scope, check, guard, check_every, \
+                     native_stacks, python_frames, foreign_calls, json or suppressions"
                 )));
             }
         }
         Ok(())
+    }
+
+    /// The checks to carry out: a block for which there is no guarded place has the others.
+    #[must_use]
+    pub fn effective_checks(&self) -> u32 {
+        if self.checks & Check::Guard as u32 == 0 {
+            self.checks
+        } else {
+            self.checks | Check::Quarantine as u32 | Check::Redzone as u32
+        }
+    }
+
+    /// Of how many blocks one is guarded; zero when none is.
+    #[must_use]
+    pub fn effective_guard_interval(&self) -> u32 {
+        if self.checks & Check::Guard as u32 == 0 {
+            0
+        } else {
+            self.guard_interval
+        }
     }
 
     /// The names of the checks that are on.
@@ -167,9 +200,10 @@ const SCOPES: [(&str, Scope); 3] = [
     ("foreign", Scope::Foreign),
     ("process", Scope::Process),
 ];
-const CHECKS: [(&str, Check); 2] = [
+const CHECKS: [(&str, Check); 3] = [
     ("quarantine", Check::Quarantine),
     ("redzone", Check::Redzone),
+    ("guard", Check::Guard),
 ];
 const NATIVE_STACKS: [(&str, NativeStacks); 3] = [
     ("off", NativeStacks::Off),
@@ -229,6 +263,21 @@ fn checks(value: &str) -> Result<u32, OptionError> {
     Ok(bits)
 }
 
+/// Reads `1/N`.
+fn one_of_how_many(value: &str) -> Result<u32, OptionError> {
+    let number = value.strip_prefix("1/").and_then(|text| text.parse().ok());
+    number.filter(|&number| number != 0).ok_or_else(|| {
+        OptionError(format!(
+            "guard cannot be \"{value}\": write 1/100 for one of 100"
+        ))
+    })
+}
+
+fn count(key: &str, value: &str) -> Result<u32, OptionError> {
+    let number = value.parse();
+    number.map_err(|_| OptionError(format!("{key} cannot be \"{value}\": it is a number")))
+}
+
 fn path(key: &str, value: &str) -> Result<Option<String>, OptionError> {
     if value.is_empty() {
         return Err(OptionError(format!("{key} needs the path of a file")));
@@ -272,6 +321,8 @@ mod tests {
         let expected = Options {
             scope: Scope::Process,
             checks: Check::Redzone as u32,
+            guard_interval: 1,
+            check_every: 0,
             native_stacks: NativeStacks::Full,
             python_frames: PythonFrames::Supplied,
             foreign_calls: ForeignCalls::Types,
@@ -280,6 +331,23 @@ mod tests {
         };
         assert_eq!(options, expected);
         assert_eq!(options.check_names(), ["redzone"]);
+    }
+
+    #[test]
+    fn guarding_brings_the_other_checks_for_what_finds_no_place() {
+        let options = read("check=guard").expect("valid options");
+        assert_eq!(options.check_names(), ["guard"]);
+        assert_eq!(options.effective_checks(), 7);
+        assert_eq!(options.effective_guard_interval(), 1);
+        let sampled = read("guard=1/50:check_every=9").expect("valid options");
+        assert_eq!(
+            (sampled.effective_guard_interval(), sampled.check_every),
+            (50, 9)
+        );
+        assert_eq!(Options::of_session().effective_guard_interval(), 0);
+        for wrong in ["guard=50", "guard=1/0", "check_every=often"] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]
@@ -299,7 +367,7 @@ mod tests {
         );
         assert_eq!(
             wrong("check=readzone"),
-            "check cannot be \"readzone\": use quarantine, redzone"
+            "check cannot be \"readzone\": use quarantine, redzone, guard"
         );
         assert!(wrong("jason=/x").starts_with("there is no option \"jason\": use scope,"));
         assert_eq!(

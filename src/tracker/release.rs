@@ -8,7 +8,8 @@
 use super::session::Check;
 use super::{Tracker, glibc};
 use crate::capture::EventPlace;
-use crate::detect::diagnose::{self, Attempt, Occurrence};
+use crate::detect::damage::{self, Damage};
+use crate::detect::diagnose::{self, Attempt};
 use crate::detect::quarantine::Quarantine;
 use crate::detect::{Finding, PointerPlace, redzone};
 use crate::ledger::record::flag;
@@ -47,6 +48,8 @@ impl Tracker {
     /// Decides a release before it is carried out. Called with the reentry flag up.
     #[inline]
     pub fn note_release(&self, release: Release, place: EventPlace) -> ReleaseVerdict {
+        self.announce_pending();
+        self.check_in_turn(place);
         let Some(found) = self.ledger.find(release.pointer) else {
             return ReleaseVerdict::Unknown;
         };
@@ -54,6 +57,9 @@ impl Tracker {
         let attempt = Attempt::Release(release.family);
         if !diagnose::may_release(release.family, family) {
             return self.refuse_mismatch(found, attempt, place);
+        }
+        if found.flags() & flag::GUARDED != 0 {
+            return self.release_guarded(&found, attempt, place);
         }
         let withhold = release.may_withhold
             && self.session.is_on(Check::Quarantine)
@@ -79,25 +85,37 @@ impl Tracker {
         withhold: bool,
         place: EventPlace,
     ) -> ReleaseVerdict {
-        let damaged = self.report_damaged_redzone(found, place);
+        let (size, _) = found.extent();
+        let flags = found.flags();
+        let block = ticket.word.address();
+        // SAFETY: this thread won the release, and the memory has not gone back.
+        let damage = unsafe { damage::around(block, size, flags) };
+        let (flags, keep) = if damage.is_any() {
+            (self.settle_damage(found, damage, place), damage.spreads())
+        } else {
+            (flags, false)
+        };
+        if keep {
+            self.kept.count(size);
+        }
         if !withhold {
-            return if damaged {
+            return if keep {
                 ReleaseVerdict::Withheld
             } else {
                 ReleaseVerdict::Execute
             };
         }
-        let (size, _) = found.extent();
         let Some(corner) = self.ledger.corner_index() else {
             return match self.ledger.evict(ticket) {
-                Some(_) => ReleaseVerdict::Execute,
-                None => ReleaseVerdict::Withheld,
+                Some(_) if !keep => ReleaseVerdict::Execute,
+                _ => ReleaseVerdict::Withheld,
             };
         };
         // SAFETY: this thread won the release, and the quarantine does not have the block yet.
-        unsafe { redzone::poison(ticket.word.address(), size) };
+        unsafe { redzone::poison(block, size) };
+        found.set_flags(flags | flag::POISONED);
         let evict = |oldest| self.evict(oldest);
-        if damaged
+        if keep
             || self
                 .quarantine
                 .withhold(corner, ticket, size.get() as u64, evict)
@@ -108,15 +126,69 @@ impl Tracker {
         ReleaseVerdict::Withheld
     }
 
-    /// Takes a block out of the quarantine, looks for damage and gives it back to glibc. A damaged
-    /// block stays withheld for ever: what lies behind it may be damaged too.
+    /// Reports the damage around a block whose release this thread has won, unless that has been
+    /// done, and gives the flags with which the block is looked at from now on: what was found is
+    /// not found again.
+    #[cold]
+    pub(super) fn settle_damage(
+        &self,
+        found: &Found<'_>,
+        damage: Damage,
+        place: EventPlace,
+    ) -> u32 {
+        let mut flags = found.flags();
+        if let Some(record) = found.read() {
+            self.report_damage(&record, damage, place);
+            if damage.behind.is_some() {
+                // SAFETY: the redzone was armed before, and the block is released.
+                unsafe { redzone::arm(record.address, record.size) };
+            }
+        }
+        if damage.before.is_some() {
+            flags &= (1 << flag::BIT_COUNT) - 1;
+        }
+        flags &= !flag::DAMAGE_REPORTED;
+        found.set_flags(flags);
+        flags
+    }
+
+    /// Reports damage that has not been reported.
+    #[cold]
+    pub(super) fn report_damage(&self, record: &BlockRecord, damage: Damage, place: EventPlace) {
+        if record.flags & flag::DAMAGE_REPORTED != 0 {
+            return;
+        }
+        let mut damage = damage;
+        if damage.before.is_some() && self.blame_block_in_front(record, place) {
+            damage.before = None;
+        }
+        let at = self.occurrence(place);
+        for finding in diagnose::damaged(record, damage, at) {
+            self.found(&finding);
+        }
+        if damage.behind.is_some_and(|behind| behind.reaches_end) {
+            self.repair_behind(record);
+        }
+    }
+
+    /// Takes a block out of the quarantine, looks for damage and gives it back to glibc, unless
+    /// that would abort over the words next to it.
     pub(super) fn evict(&self, ticket: Ticket) {
-        let before = self.ledger.read(ticket);
+        let Some(record) = self.ledger.read(ticket) else {
+            return;
+        };
         let Some(block) = self.ledger.evict(ticket) else {
             return;
         };
-        if before.is_some_and(|record| self.report_damaged_poison(&record)) {
-            return;
+        // SAFETY: `carry_out` withheld the block; the ledger's compare-and-swap made this thread the
+        // only one to take it out, and it has not given it back yet.
+        let damage = unsafe { damage::of_withheld(&record) };
+        if damage.is_any() {
+            self.report_damage(&record, damage, EventPlace::UNKNOWN);
+            if damage.spreads() {
+                self.kept.count(record.size);
+                return;
+            }
         }
         // SAFETY: the block was allocated by glibc and withheld by `carry_out`; the ledger's
         // compare-and-swap made this thread the only one to take it out.
@@ -187,38 +259,6 @@ impl Tracker {
         let at = self.occurrence(place);
         self.found(&diagnose::mismatched(&record, attempt, at));
         ReleaseVerdict::Refused
-    }
-
-    /// Looks behind a block whose release this thread has won; reports what it finds there.
-    pub(super) fn report_damaged_redzone(&self, found: &Found<'_>, place: EventPlace) -> bool {
-        if found.flags() & flag::REDZONE == 0 {
-            return false;
-        }
-        let Some(record) = found.read() else {
-            return false;
-        };
-        // SAFETY: the flag says that `arm` was called for this size; the release is won and the
-        // memory not yet given back.
-        let Some(offset) = (unsafe { redzone::damage_behind(record.address, record.size) }) else {
-            return false;
-        };
-        self.report_overflow(&record, offset, self.occurrence(place));
-        true
-    }
-
-    pub(super) fn report_overflow(&self, record: &BlockRecord, offset: usize, at: Occurrence) {
-        self.found(&diagnose::overflow(record, offset, at));
-    }
-
-    fn report_damaged_poison(&self, record: &BlockRecord) -> bool {
-        // SAFETY: `carry_out` poisoned every block it withheld, with the record's size, and the
-        // caller has taken this one out without giving it back yet.
-        let Some(offset) = (unsafe { redzone::damage_inside(record.address, record.size) }) else {
-            return false;
-        };
-        let at = self.occurrence(EventPlace::UNKNOWN);
-        self.found(&diagnose::write_after_free(record, offset, at));
-        true
     }
 }
 

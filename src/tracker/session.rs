@@ -7,6 +7,7 @@ use super::options::Options;
 pub use super::options::{Check, Scope};
 use super::{Tracker, existing};
 use crate::detect::Finding;
+use crate::detect::guard::HeldQueues;
 use crate::detect::store::HeldFindings;
 use crate::ledger::Epoch;
 use crate::ledger::families::HeldFamilies;
@@ -55,6 +56,8 @@ enum Phase {
 #[derive(Debug)]
 pub struct Session {
     checks: AtomicU32,
+    check_every: AtomicU32,
+    event_count: AtomicU32,
     scope: AtomicU32,
     /// Blocks up to this epoch are not this session's leaks.
     baseline: AtomicU32,
@@ -75,7 +78,9 @@ impl Session {
     pub(super) fn new() -> Self {
         let options = Options::new();
         Self {
-            checks: AtomicU32::new(options.checks),
+            checks: AtomicU32::new(options.effective_checks()),
+            check_every: AtomicU32::new(0),
+            event_count: AtomicU32::new(0),
             scope: AtomicU32::new(options.scope as u32),
             baseline: AtomicU32::new(0),
             process: AtomicU32::new(0),
@@ -95,6 +100,25 @@ impl Session {
     #[must_use]
     pub fn is_on(&self, check: Check) -> bool {
         self.checks.load(Ordering::Relaxed) & check as u32 != 0
+    }
+
+    /// Whether the option `check_every` says that everything is to be verified at this event.
+    #[inline]
+    pub(super) fn is_time_to_check(&self) -> bool {
+        match self.check_every.load(Ordering::Relaxed) {
+            0 => false,
+            every => {
+                let event = self.event_count.fetch_add(1, Ordering::Relaxed);
+                event.wrapping_add(1).is_multiple_of(every)
+            }
+        }
+    }
+
+    fn set_checks(&self, options: &Options) {
+        self.checks
+            .store(options.effective_checks(), Ordering::Relaxed);
+        self.check_every
+            .store(options.check_every, Ordering::Relaxed);
     }
 
     /// Which allocations enter the ledger.
@@ -138,7 +162,7 @@ impl Session {
         };
         let (scope, checks) = (options.scope.name(), options.check_names());
         tracing::info!(scope, ?checks, "session started");
-        self.checks.store(options.checks, Ordering::Relaxed);
+        self.set_checks(&options);
         self.scope.store(options.scope as u32, Ordering::Relaxed);
         state.options = options;
         Ok(())
@@ -171,7 +195,7 @@ impl Session {
                 };
                 self.scope
                     .store(state.options.scope as u32, Ordering::Relaxed);
-                self.checks.store(state.options.checks, Ordering::Relaxed);
+                self.set_checks(&state.options);
                 Ok(())
             }
         }
@@ -248,6 +272,7 @@ impl Tracker {
     /// As for [`Session::start`].
     pub fn start(&self, options: Options) -> Result<(), StateError> {
         self.session.start(options)?;
+        self.set_guard_interval(self.session.options().effective_guard_interval());
         self.capture.connect_python();
         Ok(())
     }
@@ -259,6 +284,7 @@ impl Tracker {
     /// As for [`Session::stop`].
     pub fn stop(&self) -> Result<(), StateError> {
         self.session.stop()?;
+        self.set_guard_interval(self.session.options().effective_guard_interval());
         if !self.session.is_running() {
             self.capture.disconnect_python();
         }
@@ -271,6 +297,7 @@ struct HeldLocks {
     _session: MutexGuard<'static, State>,
     _families: HeldFamilies<'static>,
     _findings: HeldFindings<'static>,
+    _slots: Option<HeldQueues<'static>>,
 }
 
 thread_local! {
@@ -285,6 +312,7 @@ pub(super) extern "C" fn before_fork() {
         _session: tracker.session.state.lock(),
         _families: tracker.families.hold(),
         _findings: tracker.findings.hold(),
+        _slots: tracker.guarded.hold(),
     };
     let _ = HELD.try_with(|held| held.replace(Some(locks)));
 }

@@ -24,6 +24,10 @@ pub struct Statistics {
     pub sums: Sums,
     /// Blocks and bytes withheld.
     pub withheld: (u64, u64),
+    /// Blocks and bytes that never go back, for glibc would abort over the damage around them.
+    pub kept: (u64, u64),
+    /// Blocks that were to be guarded and found no place.
+    pub unguarded_block_count: u64,
     /// Occurrences of findings, in the order of [`FindingKind::ALL`].
     pub findings: [u64; FindingKind::ALL.len()],
     /// Different findings that found no room in the store.
@@ -107,6 +111,8 @@ impl Tracker {
         Statistics {
             sums: self.ledger.sums(),
             withheld: self.quarantine.held(),
+            kept: self.kept.totals(),
+            unguarded_block_count: self.guarded.refused_count(),
             findings: self.findings.counts(),
             dropped_finding_count: self.findings.dropped_count(),
             ledger: self.ledger.counters(),

@@ -2,10 +2,8 @@
 
 use super::Tracker;
 use crate::capture::EventPlace;
-use crate::detect::{diagnose, redzone};
+use crate::detect::damage;
 use crate::ledger::record::flag;
-use crate::ledger::{BlockRecord, BlockState};
-use crate::memory::peek::peek;
 use crate::memory::reentry::OurOwnWork;
 
 /// What a look at every block found.
@@ -20,53 +18,39 @@ pub struct Verification {
 }
 
 impl Tracker {
-    /// Verifies the redzone of every live block and the pattern in every withheld one. Other
+    /// Verifies everything when the option `check_every` says that it is time.
+    #[inline]
+    pub(super) fn check_in_turn(&self, place: EventPlace) {
+        if self.session.is_time_to_check() {
+            self.verify(place);
+        }
+    }
+
+    /// Verifies what lies around every live block, and around and in every withheld one. Other
     /// threads may go on meanwhile: a block that changes hands during the look is left out.
     pub fn verify(&self, place: EventPlace) -> Verification {
         let _ours = OurOwnWork::begin();
+        self.announce_pending();
         let mut seen = Verification::default();
         for (ticket, record) in self.ledger.held_blocks() {
-            let Some((offset_of_damage, is_inside)) = look(&record, &mut seen) else {
+            if record.flags & (flag::REDZONE | flag::POISONED | flag::GUARDED) == 0 {
+                continue;
+            }
+            seen.block_count += 1;
+            let Some(damage) = damage::by_copy(&record) else {
+                seen.unreadable_count += 1;
                 continue;
             };
-            let unchanged = self.ledger.read(ticket).is_some_and(|now| now == record);
-            if !unchanged || !self.ledger.flag_once(ticket, flag::DAMAGE_REPORTED) {
+            let unchanged = || self.ledger.read(ticket).is_some_and(|now| now == record);
+            if !damage.is_any()
+                || !unchanged()
+                || !self.ledger.flag_once(ticket, flag::DAMAGE_REPORTED)
+            {
                 continue;
             }
             seen.damaged_count += 1;
-            let at = self.occurrence(place);
-            if is_inside {
-                self.found(&diagnose::write_after_free(&record, offset_of_damage, at));
-            } else {
-                self.found(&diagnose::overflow(&record, offset_of_damage, at));
-            }
+            self.report_damage(&record, damage, place);
         }
         seen
     }
-}
-
-/// The offset of the first damaged byte, and whether it lies inside the block.
-fn look(record: &BlockRecord, seen: &mut Verification) -> Option<(usize, bool)> {
-    let is_inside = record.state == BlockState::Quarantined;
-    if !is_inside && record.flags & flag::REDZONE == 0 {
-        return None;
-    }
-    seen.block_count += 1;
-    let mut bytes = [0; redzone::POISON_BYTE_MAX];
-    let (start, length) = if is_inside {
-        (0, redzone::poisoned_byte_count(record.size))
-    } else {
-        (record.size.get(), redzone::REDZONE_BYTE_COUNT)
-    };
-    let bytes = bytes.get_mut(..length)?;
-    if !peek(record.address.offset_by(start), bytes) {
-        seen.unreadable_count += 1;
-        return None;
-    }
-    let damage = if is_inside {
-        redzone::broken_poison(bytes)
-    } else {
-        redzone::broken_redzone(bytes)
-    };
-    damage.map(|position| (start + position, is_inside))
 }

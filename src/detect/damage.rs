@@ -1,0 +1,219 @@
+//! What is wrong around a block and inside a released one.
+
+#![expect(
+    unsafe_code,
+    reason = "looks at blocks whose memory the caller knows to be there"
+)]
+
+use super::{redzone, size_word};
+use crate::ledger::record::flag;
+use crate::ledger::{BlockRecord, BlockState};
+use crate::memory::ByteCount;
+use crate::memory::{Address, peek::peek};
+use redzone::Behind;
+use size_word::SizeWord;
+
+/// What a look at a block found. Nothing by default.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Damage {
+    /// How far before the block the first damaged byte lies.
+    pub before: Option<usize>,
+    /// What is damaged behind it.
+    pub behind: Option<Behind>,
+    /// The offset of the first byte of a released block that was written.
+    pub inside: Option<usize>,
+}
+
+impl Damage {
+    /// Whether anything is damaged.
+    #[inline]
+    #[must_use]
+    pub fn is_any(&self) -> bool {
+        self.before.is_some() || self.behind.is_some() || self.inside.is_some()
+    }
+
+    /// Whether the words of glibc's around the block are damaged, or may be: it would abort the
+    /// process over them, so the block must not go back.
+    #[must_use]
+    pub fn spreads(&self) -> bool {
+        self.before.is_some() || self.behind.is_some_and(|behind| behind.reaches_end)
+    }
+}
+
+/// Looks around a block.
+///
+/// # Safety
+/// * `flags` are those of the block's record, and `size` its size.
+/// * The block's memory has not gone back to the allocator.
+#[inline]
+#[must_use]
+pub unsafe fn around(block: Address, size: ByteCount, flags: u32) -> Damage {
+    if flags & flag::REDZONE == 0 {
+        return Damage::default();
+    }
+    let remembered = SizeWord::from_flags(flags);
+    let before = if remembered.is_known() {
+        // SAFETY: only words that glibc wrote are remembered.
+        remembered.damage(unsafe { size_word::read(block) })
+    } else {
+        None
+    };
+    // SAFETY: the flag says that the redzone was armed for this size.
+    let behind = unsafe { redzone::damage_behind(block, size) };
+    Damage {
+        before,
+        behind,
+        inside: None,
+    }
+}
+
+/// Looks around and inside a released block that is filled.
+///
+/// # Safety
+/// * As for [`around`], for this record.
+#[must_use]
+pub unsafe fn of_withheld(record: &BlockRecord) -> Damage {
+    // SAFETY: the caller's duties.
+    let around = unsafe { around(record.address, record.size, record.flags) };
+    if record.flags & flag::POISONED == 0 {
+        return around;
+    }
+    // SAFETY: the flag says that the block was filled for this size.
+    let inside = unsafe { redzone::damage_inside(record.address, record.size) };
+    Damage { inside, ..around }
+}
+
+/// Looks at a block whose memory another thread may give back at this moment: at copies that the
+/// kernel makes. `None` when it cannot be read; nothing to see is no damage.
+#[must_use]
+pub fn by_copy(record: &BlockRecord) -> Option<Damage> {
+    if record.flags & flag::GUARDED != 0 {
+        return of_guarded(record);
+    }
+    let mut damage = Damage::default();
+    if record.flags & flag::REDZONE != 0 {
+        let mut bytes = [0; redzone::REDZONE_BYTE_COUNT];
+        read(record.address.offset_by(record.size.get()), &mut bytes)?;
+        damage.behind = redzone::broken_redzone(&bytes, record.size);
+    }
+    let remembered = SizeWord::from_flags(record.flags);
+    if remembered.is_known() {
+        let mut bytes = [0; size_of::<u64>()];
+        read(size_word::place(record.address), &mut bytes)?;
+        damage.before = remembered.damage(u64::from_ne_bytes(bytes));
+    }
+    if record.state == BlockState::Quarantined && record.flags & flag::POISONED != 0 {
+        let mut bytes = [0; redzone::POISON_BYTE_MAX];
+        for (start, length) in redzone::poisoned_parts(record.size) {
+            let bytes = bytes.get_mut(..length)?;
+            read(record.address.offset_by(start), bytes)?;
+            let position = redzone::broken_poison(bytes);
+            damage.inside = damage.inside.or(position.map(|position| start + position));
+        }
+    }
+    Some(damage)
+}
+
+/// Looks at the checked bytes around a live guarded block. A released one is out of reach.
+#[must_use]
+pub fn of_guarded(record: &BlockRecord) -> Option<Damage> {
+    if record.state != BlockState::Live {
+        return Some(Damage::default());
+    }
+    let [(before, before_length), (behind, behind_length)] =
+        redzone::guarded_parts(record.address, record.size);
+    let mut bytes = [0; redzone::REDZONE_BYTE_COUNT];
+    let bytes_before = bytes.get_mut(..before_length)?;
+    read(before, bytes_before)?;
+    let position = redzone::broken_redzone(bytes_before, ByteCount::new(0));
+    let before = position.map(|position| before_length - position.offset);
+    let bytes_behind = bytes.get_mut(..behind_length)?;
+    read(behind, bytes_behind)?;
+    Some(Damage {
+        before,
+        behind: redzone::broken_redzone(bytes_behind, record.size),
+        inside: None,
+    })
+}
+
+/// Whether the block's memory has not gone back, as far as the record says.
+#[must_use]
+pub fn is_held(record: &BlockRecord) -> bool {
+    matches!(record.state, BlockState::Live | BlockState::Quarantined)
+}
+
+fn read(from: Address, into: &mut [u8]) -> Option<()> {
+    peek(from, into).then_some(())
+}
+
+#[cfg(all(test, not(any(loom, miri))))]
+mod tests {
+    use super::*;
+    use crate::ledger::{Epoch, FamilyId, StackId, ThreadNumber};
+
+    const SIZE: ByteCount = ByteCount::new(40);
+
+    fn record(words: &mut [u64; 12], state: BlockState) -> BlockRecord {
+        let address = Address::of(words.as_ptr()).offset_by(size_of::<u64>());
+        words[0] = 0x61;
+        // SAFETY: the array has 11 words from here on and belongs to the test.
+        unsafe { redzone::arm(address, SIZE) };
+        // SAFETY: as above.
+        unsafe { redzone::poison(address, SIZE) };
+        BlockRecord {
+            address,
+            size: SIZE,
+            state,
+            family: FamilyId::MALLOC,
+            allocated: StackId(1),
+            released: StackId(0),
+            epoch: Epoch(1),
+            allocated_by: ThreadNumber(1),
+            released_by: ThreadNumber(0),
+            flags: flag::REDZONE | flag::POISONED | SizeWord::of(0x61, 48).to_flags(),
+        }
+    }
+
+    fn look(state: BlockState, word: usize, value: u64) -> Damage {
+        let mut words = [0; 12];
+        let record = record(&mut words, state);
+        std::hint::black_box(&mut words)[word] = value;
+        // SAFETY: the record describes the array.
+        let direct = unsafe { of_withheld(&record) };
+        let copied = by_copy(&record).expect("readable");
+        if state == BlockState::Quarantined {
+            assert_eq!(direct, copied);
+        }
+        copied
+    }
+
+    #[test]
+    fn an_intact_block_has_no_damage() {
+        assert_eq!(look(BlockState::Live, 11, 1), Damage::default());
+        assert_eq!(look(BlockState::Quarantined, 11, 1), Damage::default());
+    }
+
+    #[test]
+    fn what_is_written_before_the_block_spreads() {
+        let damage = look(BlockState::Live, 0, 0x61 | 1 << 56);
+        assert_eq!(damage.before, Some(1));
+        assert!(damage.spreads());
+    }
+
+    #[test]
+    fn what_stays_inside_the_redzone_does_not_spread() {
+        let intact = u64::from_ne_bytes([0xfd; 8]);
+        let damage = look(BlockState::Live, 6, intact & !0xff);
+        assert_eq!(damage.behind.map(|behind| behind.offset), Some(40));
+        assert!(!damage.spreads());
+        assert!(look(BlockState::Live, 6, 0).spreads());
+    }
+
+    #[test]
+    fn what_is_written_inside_counts_only_after_the_release() {
+        assert_eq!(look(BlockState::Live, 3, 0), Damage::default());
+        let damage = look(BlockState::Quarantined, 3, 0);
+        assert_eq!(damage.inside, Some(16));
+        assert!(!damage.spreads());
+    }
+}

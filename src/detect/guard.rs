@@ -1,0 +1,422 @@
+//! Blocks between guard pages: where they lie, and opening and closing their pages.
+//!
+//! Each class has slots of one length: some data pages and one closed page behind them. A block
+//! ends at the end of its last data page, up to the alignment, so an access behind it meets the
+//! closed page at once. A released block's pages are closed, and stay so until every other slot of
+//! its class has been used since. Pages are closed by `MADV_GUARD_INSTALL` where the kernel has it
+//! (6.13), which splits no mapping and gives the memory back, by `mprotect` elsewhere.
+//!
+//! Who may change a slot: between `take` and `give_back` the block's owner. The signal handler only
+//! reads slots, and opens pages.
+
+#![expect(unsafe_code, reason = "closes, opens and fills pages of its own")]
+
+use crate::ledger::Ticket;
+use crate::ledger::word::Word;
+use crate::memory::lock::Lock;
+use crate::memory::sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use crate::memory::table::{Table, Zeroed};
+use crate::memory::{Address, ByteCount, pages};
+use std::sync::MutexGuard;
+
+/// Proof that nobody takes or gives back a slot, for the time of a fork.
+#[derive(Debug)]
+pub struct HeldQueues<'a> {
+    _guards: Vec<MutexGuard<'a, Queue>>,
+}
+
+/// Bytes of a page.
+pub const PAGE: usize = 4_096;
+/// The largest block that is guarded.
+pub const GUARDED_BYTE_MAX: usize = PAGE << (CLASS_COUNT - 1);
+/// Pages opened for an access that went on, until they are closed again.
+const OPENED_PAGE_COUNT_MAX: usize = 64;
+const CLASS_COUNT: usize = 5;
+/// Slots of the smallest class; each next class has half as many. 16,384 blocks of up to one page
+/// take 64 MiB when all are live.
+const SLOT_COUNT: u32 = if cfg!(test) { 16 } else { 16_384 };
+/// Where each open slot splits a mapping in three, the kernel's limit of 65,530 must be kept.
+const SPLITTING_SLOT_COUNT: u32 = if cfg!(test) { 16 } else { 4_096 };
+const ALIGNMENT: usize = 16;
+
+const GUARD_INSTALL: i32 = 102;
+const GUARD_REMOVE: i32 = 103;
+
+/// One place for a block. All atomic, because the signal handler reads it.
+#[derive(Debug, Default)]
+struct Slot {
+    block: AtomicUsize,
+    /// One while the block is live: then its pages must not be closed.
+    is_live: AtomicU32,
+    /// The next in the queue of released slots; zero ends it.
+    next: AtomicU32,
+    number: AtomicU32,
+    word: AtomicU64,
+}
+
+// SAFETY: a slot is made of atomic integers, for which zero is the default.
+unsafe impl Zeroed for Slot {}
+
+/// The queue of released slots of a class, oldest first, as slot numbers counted from one.
+#[derive(Debug, Default)]
+struct Queue {
+    used_count: u32,
+    oldest: u32,
+    newest: u32,
+}
+
+#[derive(Debug)]
+struct Class {
+    start: usize,
+    slot_byte_count: usize,
+    slots: Table<Slot>,
+    queue: Lock<Queue>,
+}
+
+/// How pages are closed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Method {
+    Markers,
+    Protection,
+}
+
+/// All slots.
+#[derive(Debug)]
+pub struct Guard {
+    method: Method,
+    classes: [Class; CLASS_COUNT],
+    opened: [AtomicUsize; OPENED_PAGE_COUNT_MAX],
+}
+
+/// A slot that was taken for a block.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Taken {
+    /// Where the block starts; its bytes are zero.
+    pub block: Address,
+    /// Names the released block that was here before.
+    pub before: Option<Ticket>,
+}
+
+/// What an address among the slots is near to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Nearby {
+    /// The block whose slot the address lies in.
+    pub block: Address,
+    /// The block in the next slot: an access may have been meant for it.
+    pub next: Option<Address>,
+}
+
+impl Guard {
+    /// Reserves the address space; `None` when the kernel refuses.
+    #[must_use]
+    pub fn new() -> Option<Self> {
+        let method = method()?;
+        let mut classes = Vec::with_capacity(CLASS_COUNT);
+        for class in 0..CLASS_COUNT {
+            classes.push(Class::new(class, method)?);
+        }
+        Some(Self {
+            method,
+            classes: classes.try_into().ok()?,
+            opened: [const { AtomicUsize::new(0) }; OPENED_PAGE_COUNT_MAX],
+        })
+    }
+
+    /// Keeps everybody else out until the result is dropped.
+    pub fn hold(&self) -> HeldQueues<'_> {
+        let guards = self.classes.iter().map(|class| class.queue.lock());
+        HeldQueues {
+            _guards: guards.collect(),
+        }
+    }
+
+    /// Finds a place for a block and opens it. `None` when it is too large, when every slot of its
+    /// class is live, or when the kernel refuses.
+    #[must_use]
+    pub fn take(&self, size: ByteCount) -> Option<Taken> {
+        let rounded = size.get().max(1).checked_next_multiple_of(ALIGNMENT)?;
+        let page_count = rounded.div_ceil(PAGE);
+        let class = page_count.checked_next_power_of_two()?.trailing_zeros() as usize;
+        let class = self.classes.get(class)?;
+        self.close_again();
+        let number = class.queue.lock().take(class)?;
+        let slot = class.slot(number)?;
+        let end = class.start_of(number) + class.slot_byte_count - PAGE;
+        let block = end - rounded;
+        let first_page = end - page_count * PAGE;
+        slot.is_live.store(1, Ordering::Release);
+        if !self.open(first_page, page_count * PAGE) || !self.close(end, PAGE) {
+            slot.is_live.store(0, Ordering::Release);
+            class.queue.lock().give_back(class, number);
+            return None;
+        }
+        let before = slot.ticket();
+        slot.number.store(0, Ordering::Relaxed);
+        slot.block.store(block, Ordering::Release);
+        let block = Address::new(block);
+        // SAFETY: the pages were opened above, and nobody has the pointer yet.
+        unsafe { super::redzone::arm_guarded(block, size) };
+        Some(Taken { block, before })
+    }
+
+    /// Closes the pages of a released block. `ticket` names it in the ledger until the slot is used
+    /// again.
+    pub fn give_back(&self, block: Address, ticket: Option<Ticket>) {
+        let Some((class, number)) = self.find(block) else {
+            return;
+        };
+        let Some(slot) = class.slot(number) else {
+            return;
+        };
+        if let Some(ticket) = ticket {
+            slot.word.store(ticket.word.to_bits(), Ordering::Relaxed);
+            slot.number.store(ticket.number, Ordering::Relaxed);
+        }
+        slot.is_live.store(0, Ordering::Release);
+        let start = class.start_of(number);
+        self.close(start, class.slot_byte_count);
+        self.close_again();
+        class.queue.lock().give_back(class, number);
+    }
+
+    /// Whether the address lies among the slots.
+    #[must_use]
+    pub fn covers(&self, address: Address) -> bool {
+        self.find(address).is_some()
+    }
+
+    /// The blocks whose slots are at the address or next to it. For the signal handler: takes no
+    /// lock.
+    #[must_use]
+    pub fn nearby(&self, address: Address) -> Option<Nearby> {
+        // In front of the first slot lies a closed page as well.
+        let (class, number) = self
+            .find(address)
+            .or_else(|| self.find(address.offset_by(PAGE)))?;
+        let block = |number| {
+            let block = class.slot(number)?.block.load(Ordering::Acquire);
+            (block != 0).then(|| Address::new(block))
+        };
+        Some(Nearby {
+            block: block(number)?,
+            next: block(number + 1),
+        })
+    }
+
+    /// Opens the page of an access that goes on; it is closed again at a later event. For the signal
+    /// handler: takes no lock.
+    pub fn let_pass(&self, address: Address) -> bool {
+        let page = address.get() / PAGE * PAGE;
+        let empty = |place: &&AtomicUsize| {
+            place
+                .compare_exchange(0, page, Ordering::AcqRel, Ordering::Relaxed)
+                .is_ok()
+        };
+        // Without a place to note it, the page stays open.
+        let _ = self.opened.iter().find(empty);
+        self.open(page, PAGE)
+    }
+
+    /// Closes the pages again that were opened for accesses which went on.
+    pub fn close_again(&self) {
+        for place in &self.opened {
+            if place.load(Ordering::Relaxed) == 0 {
+                continue;
+            }
+            let page = place.swap(0, Ordering::AcqRel);
+            if page != 0 && !self.is_in_use(page) {
+                self.close(page, PAGE);
+            }
+        }
+    }
+
+    /// Whether the page holds a live block: its slot has been taken since the page was opened.
+    fn is_in_use(&self, page: usize) -> bool {
+        let Some((class, number)) = self.find(Address::new(page)) else {
+            return false;
+        };
+        let is_data = page - class.start_of(number) < class.slot_byte_count - PAGE;
+        let slot = class.slot(number);
+        is_data && slot.is_some_and(|slot| slot.is_live.load(Ordering::Acquire) != 0)
+    }
+
+    fn find(&self, address: Address) -> Option<(&Class, u32)> {
+        self.classes.iter().find_map(|class| {
+            let distance = address.get().checked_sub(class.start)?;
+            let index = distance / class.slot_byte_count;
+            let number = u32::try_from(index).ok()?.checked_add(1)?;
+            (index < class.slots.len()).then_some((class, number))
+        })
+    }
+
+    fn open(&self, start: usize, byte_count: usize) -> bool {
+        match self.method {
+            Method::Markers => advise(start, byte_count, GUARD_REMOVE),
+            Method::Protection => protect(start, byte_count, libc::PROT_READ | libc::PROT_WRITE),
+        }
+    }
+
+    fn close(&self, start: usize, byte_count: usize) -> bool {
+        match self.method {
+            Method::Markers => advise(start, byte_count, GUARD_INSTALL),
+            Method::Protection => {
+                protect(start, byte_count, libc::PROT_NONE)
+                    && advise(start, byte_count, libc::MADV_DONTNEED)
+            }
+        }
+    }
+}
+
+impl Class {
+    fn new(class: usize, method: Method) -> Option<Self> {
+        let slot_count = match method {
+            Method::Markers => SLOT_COUNT,
+            Method::Protection => SPLITTING_SLOT_COUNT,
+        } as usize
+            >> class;
+        let slot_byte_count = (PAGE << class) + PAGE;
+        // The page in front of the first slot is closed like the one behind each.
+        let mapped = pages::map(slot_count * slot_byte_count + PAGE)?;
+        let front = mapped.expose_provenance().get();
+        if method == Method::Protection {
+            protect(front, slot_count * slot_byte_count + PAGE, libc::PROT_NONE);
+        } else {
+            advise(front, PAGE, GUARD_INSTALL);
+        }
+        Some(Self {
+            start: front + PAGE,
+            slot_byte_count,
+            slots: Table::new(slot_count)?,
+            queue: Lock::default(),
+        })
+    }
+
+    /// The slot with this number, counted from one.
+    fn slot(&self, number: u32) -> Option<&Slot> {
+        self.slots.get(number.checked_sub(1)? as usize)
+    }
+
+    fn start_of(&self, number: u32) -> usize {
+        self.start + (number as usize - 1) * self.slot_byte_count
+    }
+}
+
+impl Slot {
+    fn ticket(&self) -> Option<Ticket> {
+        let number = self.number.load(Ordering::Relaxed);
+        (number != 0).then(|| Ticket {
+            number,
+            word: Word::from_bits(self.word.load(Ordering::Relaxed)),
+        })
+    }
+}
+
+impl Queue {
+    /// A slot that was never used, or the one whose block was released first.
+    fn take(&mut self, class: &Class) -> Option<u32> {
+        if (self.used_count as usize) < class.slots.len() {
+            self.used_count += 1;
+            return Some(self.used_count);
+        }
+        let number = self.oldest;
+        let slot = class.slot(number)?;
+        self.oldest = slot.next.swap(0, Ordering::Relaxed);
+        if self.oldest == 0 {
+            self.newest = 0;
+        }
+        Some(number)
+    }
+
+    fn give_back(&mut self, class: &Class, number: u32) {
+        match class.slot(self.newest) {
+            Some(newest) => newest.next.store(number, Ordering::Relaxed),
+            None => self.oldest = number,
+        }
+        self.newest = number;
+    }
+}
+
+/// How this kernel closes pages; `None` when it gives none to try.
+fn method() -> Option<Method> {
+    let page = pages::map(PAGE)?;
+    let has_markers = advise(page.expose_provenance().get(), PAGE, GUARD_INSTALL);
+    // SAFETY: mapped above, and nobody else knows it.
+    unsafe { pages::unmap(page, PAGE) };
+    Some(if has_markers {
+        Method::Markers
+    } else {
+        Method::Protection
+    })
+}
+
+fn advise(start: usize, byte_count: usize, advice: i32) -> bool {
+    let start = std::ptr::with_exposed_provenance_mut(start);
+    // SAFETY: only pages of slots are named, of which nobody holds a Rust reference; what the
+    // program loses here it has given up.
+    unsafe { libc::madvise(start, byte_count, advice) == 0 }
+}
+
+fn protect(start: usize, byte_count: usize, protection: i32) -> bool {
+    let start = std::ptr::with_exposed_provenance_mut(start);
+    // SAFETY: as in `advise`.
+    unsafe { libc::mprotect(start, byte_count, protection) == 0 }
+}
+
+#[cfg(all(test, not(any(loom, miri))))]
+mod tests {
+    use super::*;
+
+    fn is_readable(address: usize) -> bool {
+        crate::memory::peek::peek(Address::new(address), &mut [0])
+    }
+
+    fn ends(taken: &Taken, size: usize) -> (usize, usize) {
+        let start = taken.block.get();
+        (start, start + size)
+    }
+
+    #[test]
+    fn a_block_ends_where_memory_ends() {
+        let guard = Guard::new().expect("pages");
+        for size in [16, 48, PAGE, PAGE + 16, 3 * PAGE, GUARDED_BYTE_MAX] {
+            let taken = guard.take(ByteCount::new(size)).expect("a slot");
+            let (start, end) = ends(&taken, size);
+            assert!(is_readable(start) && is_readable(end - 1), "{size}");
+            assert!(!is_readable(end), "{size}");
+            assert!(start.is_multiple_of(ALIGNMENT));
+            assert!(guard.covers(taken.block));
+            guard.give_back(taken.block, None);
+            assert!(!is_readable(start) && !is_readable(end - 1), "{size}");
+        }
+        let too_large = ByteCount::new(GUARDED_BYTE_MAX + 1);
+        assert_eq!(guard.take(too_large), None);
+        assert_eq!(guard.take(ByteCount::new(usize::MAX)), None);
+    }
+
+    #[test]
+    fn a_slot_is_used_again_when_all_others_have_been() {
+        let guard = Guard::new().expect("pages");
+        let size = ByteCount::new(10);
+        let first = guard.take(size).expect("a slot");
+        guard.give_back(first.block, None);
+        for _ in 1..SLOT_COUNT {
+            let other = guard.take(size).expect("a slot");
+            assert_ne!(other.block, first.block);
+        }
+        assert_eq!(guard.take(size), Some(first));
+        assert_eq!(guard.take(size), None, "all are live");
+    }
+
+    #[test]
+    fn an_opened_page_is_closed_again() {
+        let guard = Guard::new().expect("pages");
+        let taken = guard.take(ByteCount::new(32)).expect("a slot");
+        let (_, end) = ends(&taken, 32);
+        assert!(guard.let_pass(Address::new(end)));
+        assert!(is_readable(end));
+        guard.close_again();
+        assert!(!is_readable(end));
+        let nearby = guard.nearby(Address::new(end)).expect("a slot");
+        assert_eq!((nearby.block, nearby.next), (taken.block, None));
+    }
+}

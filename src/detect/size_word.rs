@@ -1,0 +1,182 @@
+//! The word in front of a block, in which glibc keeps the size of the block's chunk.
+//!
+//! It serves as the redzone in front: remembered when the block is handed out, compared before the
+//! block goes back. glibc aborts the process over a wrong one, so a block with a wrong one never
+//! goes back. The three lowest bits are glibc's flags, of which one changes with the neighbour's
+//! state: they are left out of the comparison.
+//!
+//! What is remembered fits the upper bits of a record's flags: the size in units of 16 bytes. A
+//! chunk too large for that ([`CHUNK_BYTE_MAX`]) is not checked.
+
+#![expect(
+    unsafe_code,
+    reason = "reads the word in front of the program's blocks"
+)]
+
+use crate::ledger::record::flag;
+use crate::memory::Address;
+
+/// Chunks larger than this are not checked.
+pub const CHUNK_BYTE_MAX: u64 = ((u32::MAX >> flag::BIT_COUNT) as u64) * UNIT;
+
+const CHUNK_UNIT: usize = 16;
+const UNIT: u64 = CHUNK_UNIT as u64;
+/// glibc's three flags.
+const FLAG_BITS: u64 = 7;
+const WORD_BYTE_COUNT: usize = size_of::<u64>();
+
+/// What is remembered of the word in front of a block.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SizeWord {
+    units: u32,
+}
+
+impl SizeWord {
+    /// What to remember of `word`, found in front of a block of at least `room` bytes. Nothing when
+    /// it is too large or cannot be a chunk's size: then another allocator made the block.
+    #[inline]
+    #[must_use]
+    pub fn of(word: u64, room: usize) -> Self {
+        let size = word & !FLAG_BITS;
+        let is_plausible =
+            size.is_multiple_of(UNIT) && size <= CHUNK_BYTE_MAX && size >= room as u64;
+        let units = if is_plausible { size / UNIT } else { 0 };
+        Self {
+            units: u32::try_from(units).unwrap_or(0),
+        }
+    }
+
+    /// What a record's flags remember.
+    #[inline]
+    #[must_use]
+    pub fn from_flags(flags: u32) -> Self {
+        Self {
+            units: flags >> flag::BIT_COUNT,
+        }
+    }
+
+    /// The bits to keep in a record's flags.
+    #[inline]
+    #[must_use]
+    pub fn to_flags(self) -> u32 {
+        self.units << flag::BIT_COUNT
+    }
+
+    /// The size of the chunk, which is also the distance to the next block; zero when not known.
+    #[must_use]
+    pub fn chunk_byte_count(self) -> usize {
+        self.units as usize * CHUNK_UNIT
+    }
+
+    /// Whether anything is remembered.
+    #[inline]
+    #[must_use]
+    pub fn is_known(self) -> bool {
+        self.units != 0
+    }
+
+    /// How far before the block the first damaged byte lies, when `word` is not what is remembered.
+    #[inline]
+    #[must_use]
+    pub fn damage(self, word: u64) -> Option<usize> {
+        let difference = (word & !FLAG_BITS) ^ (u64::from(self.units) * UNIT);
+        if !self.is_known() || difference == 0 {
+            return None;
+        }
+        let damaged_byte = (difference.trailing_zeros() / u8::BITS) as usize;
+        Some(WORD_BYTE_COUNT - damaged_byte)
+    }
+}
+
+/// Where the word in front of a block lies.
+#[must_use]
+pub fn place(block: Address) -> Address {
+    Address::new(block.get().wrapping_sub(WORD_BYTE_COUNT))
+}
+
+/// The word in front of a block.
+///
+/// # Safety
+/// * `block` came from glibc and has not gone back.
+#[inline]
+#[must_use]
+pub unsafe fn read(block: Address) -> u64 {
+    let word = std::ptr::with_exposed_provenance::<u64>(place(block).get());
+    // SAFETY: glibc keeps a word in front of each of its blocks. Volatile, because it changes a flag
+    // there when the neighbour goes back on another thread.
+    unsafe { word.read_volatile() }
+}
+
+/// Puts back the word in front of a block whose neighbour in front is in use.
+///
+/// # Safety
+/// * `remembered` is what was remembered of this block, and `front` the block in front of it. Both
+///   came from glibc and have not gone back.
+pub unsafe fn repair(block: Address, remembered: SizeWord, front: Address) {
+    const PREVIOUS_IN_USE: u64 = 1;
+    const NOT_MAIN_ARENA: u64 = 4;
+    // SAFETY: the caller's duties. Chunks side by side belong to the same arena.
+    let arena = unsafe { read(front) } & NOT_MAIN_ARENA;
+    let word = (u64::from(remembered.units) * UNIT) | arena | PREVIOUS_IN_USE;
+    let place = std::ptr::with_exposed_provenance_mut::<u64>(place(block).get());
+    // SAFETY: glibc keeps a word in front of each of its blocks.
+    unsafe { place.write_volatile(word) };
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_flags_of_a_neighbour_may_change_and_nothing_else() {
+        let remembered = SizeWord::of(0x51, 72);
+        assert!(remembered.is_known());
+        assert_eq!(remembered.damage(0x51), None);
+        assert_eq!(remembered.damage(0x50), None, "the neighbour is free now");
+        assert_eq!(remembered.damage(0x61), Some(8));
+        assert_eq!(
+            remembered.damage(0x51 | 0xff << 56),
+            Some(1),
+            "one byte before"
+        );
+        assert_eq!(remembered.damage(0x51 | 7 << 32), Some(4), "an int before");
+        assert_eq!(remembered.damage(0), Some(8));
+    }
+
+    #[test]
+    fn the_flags_of_a_record_carry_it() {
+        let remembered = SizeWord::of(0x51, 72);
+        let flags = remembered.to_flags() | flag::REDZONE | flag::DAMAGE_REPORTED;
+        assert_eq!(SizeWord::from_flags(flags), remembered);
+        assert_eq!(flags & flag::REDZONE, flag::REDZONE);
+    }
+
+    #[test]
+    fn what_cannot_be_remembered_is_not_checked() {
+        for (word, room) in [
+            (CHUNK_BYTE_MAX + UNIT + 1, 100),
+            (0x58, 40),
+            (0x21, 100),
+            (0, 0),
+        ] {
+            let remembered = SizeWord::of(word, room);
+            assert!(!remembered.is_known(), "{word:#x}");
+            assert_eq!(remembered.damage(!word), None);
+        }
+        assert!(SizeWord::of(CHUNK_BYTE_MAX | 1, 100).is_known());
+    }
+
+    #[test]
+    fn glibc_keeps_it_where_we_look() {
+        for byte_count in [1, 24, 100, 5_000, 300_000] {
+            // SAFETY: malloc accepts every size.
+            let block = unsafe { libc::malloc(byte_count) };
+            let address = Address::of(block.cast::<u8>());
+            // SAFETY: allocated above and not released yet.
+            let word = unsafe { read(address) };
+            assert!(SizeWord::of(word, byte_count).is_known(), "{byte_count}");
+            // SAFETY: allocated above.
+            unsafe { libc::free(block) };
+        }
+    }
+}

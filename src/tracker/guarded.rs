@@ -1,0 +1,243 @@
+//! Blocks between guard pages, and what follows when somebody touches the pages.
+//!
+//! The signal handler runs on the thread that made the access, which is in the program's code then:
+//! it holds no lock of ours. So the finding is stored at once. Telling the program of it waits for
+//! the next event: the stack for signals may be too small for what a callback does.
+
+use super::{Tracker, existing};
+use crate::capture::{EventPlace, LocationId};
+use crate::detect::damage;
+use crate::detect::diagnose::{self, Attempt};
+use crate::detect::fault::{self, Fault};
+use crate::detect::finding::Access;
+use crate::detect::guard::{Guard, HeldQueues, Nearby};
+use crate::detect::{Finding, FindingKind};
+use crate::ledger::{BlockRecord, Event, Found, Outcome};
+use crate::memory::lock::Lock;
+use crate::memory::reentry::OurOwnWork;
+use crate::memory::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::memory::{Address, ByteCount, FrameAddress};
+use crate::tracker::release::ReleaseVerdict;
+use once_cell::race::OnceBox;
+
+/// Findings that wait to be announced; further ones are stored all the same.
+const PENDING_COUNT_MAX: usize = 64;
+
+/// What the check `guard` needs.
+#[derive(Default)]
+pub(super) struct Guarded {
+    guard: OnceBox<Guard>,
+    /// Every how many blocks one is guarded; zero while the check is off.
+    interval: AtomicU32,
+    turn: AtomicU32,
+    refused: AtomicU64,
+    pending_count: AtomicU32,
+    pending: Lock<Vec<(Finding, bool)>>,
+}
+
+impl std::fmt::Debug for Guarded {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Guarded").finish_non_exhaustive()
+    }
+}
+
+impl Guarded {
+    /// Blocks that were to be guarded and found no place.
+    pub(super) fn refused_count(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// Keeps everybody else out, for the time of a fork.
+    pub(super) fn hold(&self) -> Option<HeldQueues<'_>> {
+        self.guard.get().map(Guard::hold)
+    }
+}
+
+/// Registers a signal action on the program's behalf: `None` when the signal is not ours.
+///
+/// # Safety
+/// * As for `sigaction`.
+#[expect(unsafe_code, reason = "passes on the program's pointers")]
+pub unsafe fn register(
+    signal: i32,
+    new: *const libc::sigaction,
+    old: *mut libc::sigaction,
+) -> Option<i32> {
+    // SAFETY: the caller's duties.
+    unsafe { fault::register(signal, new, old) }
+}
+
+impl Tracker {
+    /// Guards one of `interval` blocks from now on; zero guards none.
+    pub(super) fn set_guard_interval(&self, interval: u32) {
+        let guarded = &self.guarded;
+        let is_ready = || {
+            let made = guarded
+                .guard
+                .get_or_try_init(|| Guard::new().map(Box::new).ok_or(()));
+            made.is_ok() && fault::install(judge)
+        };
+        if interval != 0 && !is_ready() {
+            self.session
+                .note_trouble("the check \"guard\" is not possible here");
+            return;
+        }
+        guarded.interval.store(interval, Ordering::Release);
+    }
+
+    /// A place between guard pages for a block of `size` zeroed bytes, to be recorded with the flag
+    /// `GUARDED`. `None` when the check is off, when it is not this block's turn, or when there is
+    /// no place. Called with the reentry flag up.
+    #[inline]
+    #[must_use]
+    pub fn place_guarded(&self, size: usize) -> Option<Address> {
+        match self.guarded.interval.load(Ordering::Relaxed) {
+            0 => None,
+            interval => self.place_in_turn(size, interval),
+        }
+    }
+
+    #[inline(never)]
+    fn place_in_turn(&self, size: usize, interval: u32) -> Option<Address> {
+        let turn = self.guarded.turn.fetch_add(1, Ordering::Relaxed);
+        if !turn.is_multiple_of(interval) {
+            return None;
+        }
+        fault::keep();
+        let taken = self.guarded.guard.get()?.take(ByteCount::new(size));
+        let Some(taken) = taken else {
+            self.guarded.refused.fetch_add(1, Ordering::Relaxed);
+            return None;
+        };
+        if let Some(before) = taken.before {
+            // None: its record has been used again meanwhile, which is right.
+            let _ = self.ledger.evict(before);
+        }
+        Some(taken.block)
+    }
+
+    /// Decides the release of a guarded block, and closes its pages.
+    pub(super) fn release_guarded(
+        &self,
+        found: &Found<'_>,
+        attempt: Attempt,
+        place: EventPlace,
+    ) -> ReleaseVerdict {
+        let before = found.read();
+        let here = self.capture.here(place);
+        match self.ledger.release(found, Event::Withhold, here) {
+            Ok(ticket) => {
+                if let Some(record) = before {
+                    self.report_guarded_damage(&record, place);
+                }
+                if let Some(guard) = self.guarded.guard.get() {
+                    guard.give_back(found.address(), Some(ticket));
+                }
+                ReleaseVerdict::Withheld
+            }
+            Err(Outcome::ReleasedBefore) => self.refuse_second(*found, attempt, place),
+            Err(_) => ReleaseVerdict::Unknown,
+        }
+    }
+
+    /// Reports what was written to the checked bytes around a block; `record` is from before its
+    /// release.
+    pub(super) fn report_guarded_damage(&self, record: &BlockRecord, place: EventPlace) {
+        match damage::of_guarded(record) {
+            Some(damage) if damage.is_any() => self.report_damage(record, damage, place),
+            Some(_) | None => {}
+        }
+    }
+
+    /// Closes the pages of a guarded block that was moved elsewhere.
+    pub(super) fn close_moved(&self, block: Address) {
+        if let Some(guard) = self.guarded.guard.get() {
+            guard.give_back(block, None);
+        }
+    }
+
+    /// Tells the program of what was found in signal handlers.
+    #[inline]
+    pub(super) fn announce_pending(&self) {
+        if self.guarded.pending_count.load(Ordering::Relaxed) != 0 {
+            self.announce_all();
+        }
+    }
+
+    #[cold]
+    fn announce_all(&self) {
+        let pending = std::mem::take(&mut *self.guarded.pending.lock());
+        self.guarded.pending_count.store(0, Ordering::Relaxed);
+        for (finding, is_new) in pending {
+            self.session.announce(&finding, is_new);
+        }
+    }
+
+    /// Stores what an access was, in the signal handler.
+    fn report_fault(&self, fault: Fault, nearby: Nearby) {
+        let Some((record, kind, offset)) = self.judge_access(fault.address, nearby) else {
+            return;
+        };
+        let place = EventPlace {
+            // One past the instruction, where a return address would be.
+            caller: FrameAddress::from_return_address(fault.instruction + 1),
+            location: LocationId::NONE,
+        };
+        let finding = Finding {
+            access: match fault.is_write {
+                Some(true) => Access::Write,
+                Some(false) => Access::Read,
+                None => Access::Unknown,
+            },
+            ..diagnose::accessed(kind, &record, offset, self.occurrence(place))
+        };
+        let is_new = self.findings.add(&finding);
+        let mut pending = self.guarded.pending.lock();
+        if pending.len() < PENDING_COUNT_MAX {
+            pending.push((finding, is_new));
+            self.guarded.pending_count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The nearer of the two blocks, and what an access at `address` is to it. `None` inside a live
+    /// block: another thread has opened the page meanwhile.
+    fn judge_access(
+        &self,
+        address: Address,
+        nearby: Nearby,
+    ) -> Option<(BlockRecord, FindingKind, i64)> {
+        let record = |block: Address| self.ledger.find(block)?.read();
+        let near = record(nearby.block);
+        let next = nearby.next.and_then(record);
+        let distance = |record: &BlockRecord| {
+            let start = record.address.get();
+            let end = start + record.size.get();
+            start
+                .saturating_sub(address.get())
+                .max((address.get() + 1).saturating_sub(end))
+        };
+        let record = [near, next]
+            .into_iter()
+            .flatten()
+            .min_by_key(|record| distance(record))?;
+        diagnose::access_kind(&record, address).map(|(kind, offset)| (record, kind, offset))
+    }
+}
+
+/// Decides, in the signal handler, whether an access may go on.
+fn judge(fault: Fault) -> bool {
+    let Some(tracker) = existing() else {
+        return false;
+    };
+    let Some(guard) = tracker.guarded.guard.get() else {
+        return false;
+    };
+    let Some(nearby) = guard.nearby(fault.address) else {
+        return false;
+    };
+    // Our own look at the words in front of a block is not the program's error.
+    if let Some(_ours) = OurOwnWork::begin() {
+        tracker.report_fault(fault, nearby);
+    }
+    guard.let_pass(fault.address)
+}

@@ -1,0 +1,14 @@
+// expect: heap-underflow size=80 offset=-8
+#include "heapledger.h"
+#include <stdlib.h>
+
+void run(void)
+{
+    volatile long *list = hl_malloc(80); // allocated
+    list[0] = 41;
+    list[-1] = 10;
+    list = hl_realloc((void *)list, 160); // here
+    if (list[0] != 41)
+        abort();
+    hl_free((void *)list);
+}

@@ -1,0 +1,202 @@
+"""Guarded blocks: forbidden accesses are caught at the instruction, and the program goes on."""
+
+from __future__ import annotations
+
+import json
+import signal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from compiling import ROOT, compile_shared
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from conftest import Program
+
+SOURCE = ROOT / "tests" / "python" / "native" / "touch.c"
+HEAD = """
+import ctypes, json, sys, heapledger
+heapledger.start(scope="explicit", checks=("guard",))
+touch = ctypes.CDLL(sys.argv[1])
+from heapledger._native.library import file_path
+library = ctypes.CDLL(str(file_path()))
+library.hl_malloc.restype = library.hl_realloc.restype = ctypes.c_void_p
+library.hl_malloc.argtypes = [ctypes.c_size_t]
+library.hl_free.argtypes = [ctypes.c_void_p]
+library.hl_realloc.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+touch.read_byte.argtypes = [ctypes.c_void_p, ctypes.c_long]
+touch.write_byte.argtypes = [ctypes.c_void_p, ctypes.c_long, ctypes.c_int]
+touch.fill.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t]
+touch.read_from_threads.argtypes = [ctypes.c_void_p]
+"""
+TAIL = """
+print(json.dumps([finding.to_dict() for finding in heapledger.findings()]))
+"""
+
+
+@pytest.fixture
+def touching(
+    run_python: Callable[..., Program], tmp_path: Path
+) -> Callable[[str], list[dict[str, Any]]]:
+    """Run source that touches memory, which must survive, and return the findings."""
+
+    def run(source: str) -> list[dict[str, Any]]:
+        finished = start(run_python, tmp_path, source)
+        assert finished.status == 0, finished.err
+        assert finished.err == ""
+        findings: list[dict[str, Any]] = json.loads(finished.out)
+        return findings
+
+    return run
+
+
+def start(run_python: Callable[..., Program], tmp_path: Path, source: str) -> Program:
+    """Run source in a fresh interpreter."""
+    native = compile_shared(SOURCE, tmp_path)
+    return run_python(HEAD + source + TAIL, str(native))
+
+
+@pytest.mark.parametrize("size", [16, 48, 4096, 4112, 65536])
+@pytest.mark.parametrize("access", ["read", "write"])
+def test_an_access_past_the_end(
+    touching: Callable[[str], list[dict[str, Any]]], size: int, access: str
+) -> None:
+    value = ", 7" if access == "write" else ""
+    source = f"""
+block = library.hl_malloc({size})
+touch.{access}_byte(block, {size - 1}{value})
+touch.{access}_byte(block, {size}{value})  # the line
+library.hl_free(block)
+"""
+    (finding,) = touching(source)
+    assert (finding["kind"], finding["block"]["offset"]) == ("heap-overflow", size)
+    assert f"a {access}," in finding["message"]
+    python = [frame for frame in finding["stacks"]["here"] if frame["language"] == "python"]
+    lines = (HEAD + source).splitlines()
+    assert lines[python[0]["line"] - 1].endswith("# the line")
+    assert finding["stacks"]["here"][0]["function"] == f"{access}_byte"
+
+
+def test_accesses_after_the_release_are_counted_and_go_on(
+    touching: Callable[[str], list[dict[str, Any]]],
+) -> None:
+    (finding,) = touching("""
+block = library.hl_malloc(100)
+library.hl_free(block)
+for _ in range(1000):
+    touch.read_byte(block, 12)
+    library.hl_free(library.hl_malloc(1))  # an event: the page is closed again
+""")
+    assert (finding["kind"], finding["block"]["offset"]) == ("use-after-free", 12)
+    assert finding["count"] == 1000
+    assert finding["stacks"]["released"]
+
+
+def test_an_access_before_the_start(touching: Callable[[str], list[dict[str, Any]]]) -> None:
+    (finding,) = touching("""
+block = library.hl_malloc(4096)
+touch.read_byte(block, -1)
+library.hl_free(block)
+""")
+    assert (finding["kind"], finding["block"]["offset"]) == ("heap-underflow", -1)
+
+
+def test_writes_that_meet_no_page_are_found_at_the_release(
+    touching: Callable[[str], list[dict[str, Any]]],
+) -> None:
+    findings = touching("""
+block = library.hl_malloc(10)
+touch.write_byte(block, 10, 1)
+touch.write_byte(block, -2, 1)
+library.hl_free(block)
+""")
+    found = {(finding["kind"], finding["block"]["offset"]) for finding in findings}
+    assert found == {("heap-overflow", 10), ("heap-underflow", -2)}
+
+
+def test_the_clean_twin_is_silent(touching: Callable[[str], list[dict[str, Any]]]) -> None:
+    assert (
+        touching("""
+for size in [0, 1, 10, 16, 100, 4096, 5000, 65536, 65537, 1 << 20]:
+    block = library.hl_malloc(size)
+    touch.fill(block, 1, size)
+    grown = library.hl_realloc(block, 2 * size + 1)
+    if size:
+        assert touch.read_byte(grown, size - 1) == 1
+    touch.fill(grown, 2, 2 * size + 1)
+    small = library.hl_realloc(grown, 5)
+    library.hl_free(small)
+blocks = [library.hl_malloc(24) for _ in range(3000)]
+for block in blocks:
+    touch.fill(block, 3, 24)
+    library.hl_free(block)
+heapledger.check()
+""")
+        == []
+    )
+
+
+def test_threads_that_read_a_released_block(
+    touching: Callable[[str], list[dict[str, Any]]],
+) -> None:
+    findings = touching("""
+block = library.hl_malloc(64)
+library.hl_free(block)
+assert touch.read_from_threads(block) == 0
+""")
+    assert {finding["kind"] for finding in findings} == {"use-after-free"}
+
+
+def test_a_double_free_of_a_guarded_block(
+    touching: Callable[[str], list[dict[str, Any]]],
+) -> None:
+    (finding,) = touching("""
+block = library.hl_malloc(64)
+for _ in range(1001):
+    library.hl_free(block)
+""")
+    assert (finding["kind"], finding["count"]) == ("double-free", 1000)
+
+
+@pytest.mark.parametrize("moment", ["before", "after", "never"])
+def test_a_real_crash_dies_of_its_signal_with_faulthandlers_dump(
+    run_python: Callable[..., Program], tmp_path: Path, moment: str
+) -> None:
+    enable = "import faulthandler; faulthandler.enable()\n"
+    source = """
+block = library.hl_malloc(64)
+library.hl_free(block)
+touch.read_byte(block, 1)
+library.hl_free(library.hl_malloc(1))
+kinds = [finding.kind for finding in heapledger.findings()]
+print(kinds, flush=True)
+touch.read_byte(8, 0)
+"""
+    native = compile_shared(SOURCE, tmp_path)
+    before = enable if moment == "before" else ""
+    after = enable if moment == "after" else ""
+    # An event between: that is when our handler is put back in front.
+    event = "library.hl_free(library.hl_malloc(1))\n"
+    finished = run_python(before + HEAD + after + event + source, str(native))
+    assert finished.out == "['use-after-free']\n"
+    assert finished.status == -signal.SIGSEGV
+    assert ("Fatal Python error: Segmentation fault" in finished.err) == (moment != "never")
+    assert finished.err.count("Fatal Python error") <= 1
+
+
+def test_sampling_guards_some_blocks(run_python: Callable[..., Program], tmp_path: Path) -> None:
+    begin = 'ctypes.CDLL(str(file_path())).hl_start(b"scope=explicit:guard=1/10")\n'
+    source = HEAD.replace('heapledger.start(scope="explicit", checks=("guard",))\n', "") + begin
+    source += """
+blocks = [library.hl_malloc(32) for _ in range(100)]
+for block in blocks:
+    touch.read_byte(block, 32)
+"""
+    native = compile_shared(SOURCE, tmp_path)
+    finished = run_python(source + TAIL, str(native))
+    assert finished.status == 0, finished.err
+    (finding,) = json.loads(finished.out)
+    assert (finding["kind"], finding["count"]) == ("heap-overflow", 10)

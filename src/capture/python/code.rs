@@ -33,14 +33,14 @@ impl<'interpreter> Code<'interpreter> {
         Self { address, offsets }
     }
 
-    /// Copies `co_filename`.
-    pub(super) fn copy_file_name(self, into: &mut TextBuffer) {
-        self.copy_string(self.offsets.code.file_name, into);
+    /// Hands `co_filename` to `use_text`, as UTF-8.
+    pub(super) fn with_file_name<T>(self, use_text: impl FnOnce(&[u8]) -> T) -> T {
+        self.with_string(self.offsets.code.file_name, use_text)
     }
 
-    /// Copies `co_qualname`.
-    pub(super) fn copy_qualified_name(self, into: &mut TextBuffer) {
-        self.copy_string(self.offsets.code.qualified_name, into);
+    /// Hands `co_qualname` to `use_text`, as UTF-8.
+    pub(super) fn with_qualified_name<T>(self, use_text: impl FnOnce(&[u8]) -> T) -> T {
+        self.with_string(self.offsets.code.qualified_name, use_text)
     }
 
     /// The line of the instruction `lasti` bytes into the code; `None` when it has none.
@@ -60,11 +60,11 @@ impl<'interpreter> Code<'interpreter> {
         line_table::line_of(bytes, first_line, lasti)
     }
 
-    fn copy_string(self, offset: usize, into: &mut TextBuffer) {
+    fn with_string<T>(self, offset: usize, use_text: impl FnOnce(&[u8]) -> T) -> T {
         // SAFETY: `at` promises a live code object; both its names are strings it owns.
         let string = unsafe { peek_address(self.address, offset) };
         if string.is_null() {
-            return into.fill(std::iter::empty());
+            return use_text(b"");
         }
         let fields = &self.offsets.string;
         // SAFETY: the length is a Py_ssize_t in the string's head.
@@ -75,7 +75,7 @@ impl<'interpreter> Code<'interpreter> {
         let is_compact = state >> STATE_COMPACT_BIT & 1 == 1;
         // Names of code objects are made by the compiler or unmarshalled, both compact.
         if !is_compact || !matches!(width, 1 | 2 | 4) {
-            return into.fill("?".chars().map(u32::from));
+            return use_text(b"?");
         }
         let is_ascii = state >> STATE_ASCII_BIT & 1 == 1;
         let data = if is_ascii {
@@ -86,7 +86,10 @@ impl<'interpreter> Code<'interpreter> {
         // SAFETY: a compact string holds `length` characters of `width` bytes behind its head, and
         // its characters never change.
         let bytes = unsafe { data_at(string.offset_by(data), length.saturating_mul(width)) };
-        into.fill(characters(bytes, width));
+        if is_ascii {
+            return use_text(bytes);
+        }
+        use_text(TextBuffer::of(characters(bytes, width)).text())
     }
 }
 

@@ -22,12 +22,12 @@ mod status;
 mod string;
 mod thread_cache;
 
-use self::chain::Frames;
 pub use self::status::{PythonStatus, PythonVersion};
 
+use self::chain::Frames;
+use self::code::Code;
 use self::connect::{Interpreter, Refusal};
 use self::frames::{FramePlace, PythonFrame};
-use self::string::TextBuffer;
 use self::thread_cache::ThreadCaches;
 use super::hash::Hash;
 use crate::memory::sync::{AtomicU32, Ordering};
@@ -214,7 +214,7 @@ impl<'python> Stack<'python> {
     }
 }
 
-impl Place<'_> {
+impl<'python> Place<'python> {
     /// A number that stands for this place for as long as its code object lives.
     pub(super) fn key(self) -> u64 {
         let PythonFrame { code, lasti } = self.frame;
@@ -233,31 +233,21 @@ impl Place<'_> {
 
     /// Hands the file's name to `use_text`.
     pub(super) fn with_file<T>(self, use_text: impl FnOnce(&[u8]) -> T) -> T {
-        let mut buffer = TextBuffer::new();
-        self.interpreter
-            .reader
-            .code(self.frame)
-            .copy_file_name(&mut buffer);
-        use_text(buffer.text())
+        self.code().with_file_name(use_text)
     }
 
     /// Hands the function's qualified name to `use_text`.
     pub(super) fn with_function<T>(self, use_text: impl FnOnce(&[u8]) -> T) -> T {
-        let mut buffer = TextBuffer::new();
-        self.interpreter
-            .reader
-            .code(self.frame)
-            .copy_qualified_name(&mut buffer);
-        use_text(buffer.text())
+        self.code().with_qualified_name(use_text)
     }
 
     /// The line; zero when the instruction has none.
     pub(super) fn line(self) -> u32 {
-        self.interpreter
-            .reader
-            .code(self.frame)
-            .line(self.frame.lasti)
-            .unwrap_or(0)
+        self.code().line(self.frame.lasti).unwrap_or(0)
+    }
+
+    fn code(self) -> Code<'python> {
+        self.interpreter.reader.code(self.frame)
     }
 }
 

@@ -14,33 +14,28 @@ pub(super) struct TextBuffer {
 }
 
 impl TextBuffer {
-    /// An empty buffer.
-    pub(super) const fn new() -> Self {
-        Self {
-            bytes: [0; BUFFER_BYTE_COUNT],
-            length: 0,
-        }
-    }
-
     /// What has been copied.
     pub(super) fn text(&self) -> &[u8] {
         self.bytes.get(..self.length).unwrap_or_default()
     }
 
-    /// Copies these characters, as many as fit whole. Half of a surrogate pair, which stands for an
-    /// undecodable byte of a file name, becomes U+FFFD.
-    pub(super) fn fill(&mut self, characters: impl Iterator<Item = u32>) {
-        self.length = 0;
+    /// A copy of these characters, as many as fit whole. Half of a surrogate pair, which stands for
+    /// an undecodable byte of a file name, becomes U+FFFD.
+    pub(super) fn of(characters: impl Iterator<Item = u32>) -> Self {
+        let mut copy = Self {
+            bytes: [0; BUFFER_BYTE_COUNT],
+            length: 0,
+        };
         for character in characters {
             let character = char::from_u32(character).unwrap_or(char::REPLACEMENT_CHARACTER);
-            let Some(rest) = self.bytes.get_mut(self.length..) else {
-                return;
-            };
-            if rest.len() < character.len_utf8() {
-                return;
+            match copy.bytes.get_mut(copy.length..) {
+                Some(rest) if rest.len() >= character.len_utf8() => {
+                    copy.length += character.encode_utf8(rest).len();
+                }
+                _ => break,
             }
-            self.length += character.encode_utf8(rest).len();
         }
+        copy
     }
 }
 
@@ -60,9 +55,7 @@ mod tests {
     use super::*;
 
     fn copied(data: &[u8], width: usize) -> Vec<u8> {
-        let mut buffer = TextBuffer::new();
-        buffer.fill(characters(data, width));
-        buffer.text().to_vec()
+        TextBuffer::of(characters(data, width)).text().to_vec()
     }
 
     #[test]

@@ -182,7 +182,8 @@ def test_what_libc_hands_over_is_seen_and_what_it_keeps_is_not(tmp_path: Path) -
     assert set(run.leaks) == {f"gives_{name}" for name in gives}
     for name, leak in run.leaks.items():
         assert leak["blocks"] == 1, name
-        caller = "format" if name == "gives_vasprintf" else name
+        # The header defines getline itself, inline.
+        caller = {"gives_vasprintf": "format", "gives_getline": "getline"}.get(name, name)
         assert leak["stacks"]["allocated"][0]["function"] == caller
         assert leak["stacks"]["allocated"][0]["library"] == str(library)
 

@@ -27,20 +27,28 @@ SHORT_HINT_MAX = 1
 EVENTS = (("here", "now"), ("released", "released"), ("allocated", "allocated"))
 """The stacks of a finding in the order of the text, and what they are called there."""
 
+DOCTEST = "<doctest "
+
 RUNNERS = ("_pytest", "pluggy", "unittest", "xdist", "pytest_asyncio", "anyio", "flaky")
 """Packages whose frames, and all outside them, belong to the test runner."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The code of a test or fixture: its file and its qualified name."""
+    """The code of a test or fixture: its file and its qualified name.
+
+    A doctest has a file for each of its examples, with a name of this beginning.
+    """
 
     file: str
     function: str
 
     def holds(self, frame: dict[str, Any]) -> bool:
         """Tell whether a frame executes this code."""
-        return bool(frame["function"] == self.function and frame["file"] == self.file)
+        if frame["function"] != self.function:
+            return False
+        file = str(frame["file"])
+        return file == self.file or (self.file.startswith(DOCTEST) and file.startswith(self.file))
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,9 @@ _use_the_source_tree()
 
 import heapledger  # noqa: E402 - after its place is known
 
+# The tests of the pytest plugin run pytest; only this conftest may ask for plugins.
+pytest_plugins = ["pytester"]
+
 
 @dataclass(frozen=True)
 class Program:

@@ -120,7 +120,8 @@ class Session:
         checks = ", ".join(self._suite.checks) or "none"
         return f"heapledger: scope {self._scope}{self._because()}, checks {checks}"
 
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    # Innermost: after pytest's last teardown, before the terminal's summary.
+    @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
         """Judge what belongs to no test, after the last fixture was torn down."""
         result = yield

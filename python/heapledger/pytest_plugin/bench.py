@@ -18,15 +18,16 @@ from heapledger.pytest_plugin.verdict import FAILS, KEPT, SUPPRESSED, Facts, jud
 from heapledger.stretches import Survey, resized
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from heapledger.failure_text import Place
     from heapledger.pytest_plugin.baseline import Baseline
     from heapledger.pytest_plugin.subjects import Subject
     from heapledger.pytest_plugin.suite import Suite
     from heapledger.pytest_plugin.verdict import Entry
-    from heapledger.stretches import Leaks
+    from heapledger.stretches import Group
 
+    Finding = dict[str, Any]
     Judgement = dict[str, Any]
 
 
@@ -121,31 +122,44 @@ def _facts(subject: Subject) -> Facts:
     runs = [survey.live_in(subject.parts.get(number, ())) for number in numbers]
     others = [part for number, part in subject.parts.items() if number not in numbers]
     around = survey.live_in(stretch for part in others for stretch in part)
-    errors = [error | _example(subject, error["fingerprint"]) for error in subject.errors.values()]
-    for leaks in (around, *runs):
-        for group, leak in leaks.items():
-            leaks[group] = leak | _example(subject, group)
-    runs = [_regrouped(leaks, subject.place) for leaks in runs]
-    return Facts(around, runs, errors, subject.failed)
+    return Facts(
+        _regrouped(around, subject),
+        [_regrouped(leaks, subject) for leaks in runs],
+        list(_regrouped(subject.errors, subject).values()),
+        subject.failed,
+    )
 
 
-def _regrouped(leaks: Leaks, own: Place | None) -> Leaks:
-    """Group by the stacks inside the test: the runner comes to its body on several ways."""
-    groups: Leaks = {}
-    for leak in leaks.values():
-        frames = leak["stacks"]["allocated"]
-        native = [frame for frame in frames if frame["language"] != "python"]
-        inside = json.dumps([trimmed(frames, own), native])
-        group = inside, leak["family"], leak["handed_to_python"]
-        known = groups.get(group)
-        if known is None:
-            groups[group] = leak
-        else:
-            amounts = (known["blocks"] + leak["blocks"], known["bytes"] + leak["bytes"])
-            groups[group] = resized(known, *amounts)
+def _regrouped(findings: Mapping[Any, Finding], subject: Subject) -> dict[Group, Finding]:
+    """Group by the stacks inside the test: a runner comes to the test's body on several ways."""
+    groups: dict[Group, Finding] = {}
+    for name, finding in findings.items():
+        example = subject.examples.get(name)
+        new = finding if example is None else finding | {"example": example}
+        group = _inside(new, subject.place)
+        groups[group] = new if group not in groups else _joined(groups[group], new)
     return groups
 
 
-def _example(subject: Subject, about: Any) -> dict[str, str]:  # noqa: ANN401 - a group or a fingerprint
-    example = subject.examples.get(about)
-    return {} if example is None else {"example": example}
+def _inside(finding: Finding, own: Place | None) -> Group:
+    """Return what makes findings of one test the same."""
+    stacks = finding["stacks"].items()
+    python = {event: trimmed(frames, own) for event, frames in stacks}
+    native = {
+        event: [frame for frame in frames if frame["language"] != "python"]
+        for event, frames in stacks
+    }
+    sites = json.dumps([finding["kind"], python, native], sort_keys=True)
+    return sites, finding["family"], finding["handed_to_python"]
+
+
+def _joined(one: Finding, other: Finding) -> Finding:
+    """Return two findings as one, with the shorter of their examples."""
+    blocks, byte_count = (one[unit] + other[unit] for unit in ("blocks", "bytes"))
+    if one["kind"] == "leak":
+        joined = resized(one, blocks, byte_count)
+    else:
+        amounts = {"count": one["count"] + other["count"], "blocks": blocks, "bytes": byte_count}
+        joined = one | amounts
+    examples = [finding["example"] for finding in (one, other) if "example" in finding]
+    return joined | {"example": min(examples, key=len)} if examples else joined

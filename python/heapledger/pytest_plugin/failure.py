@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from _pytest._code.code import (
     ReprTraceback,
 )
 
-from heapledger.failure_text import Layout, Place, relative, text_of, trimmed
+from heapledger.failure_text import DOCTEST, Layout, Place, relative, text_of, trimmed
 from heapledger.pytest_plugin.verdict import FAILS, REASONS
 from heapledger.stretches import amounts_text, counted
 
@@ -95,6 +96,8 @@ def blamed(finding: dict[str, Any], judgement: Judgement, directory: str) -> tup
         return ("" if own is None else own.file), 0
     suites = [frame for frame in frames if relative(frame["file"], directory) != frame["file"]]
     frame = suites[-1] if suites else frames[0]
+    if str(frame["file"]).startswith(DOCTEST):
+        return os.path.join(directory, judgement["nodeid"].split("::")[0]), 0
     return str(frame["file"]), int(frame["line"])
 
 

@@ -1,7 +1,7 @@
 """Holding the report of a test's call back until its teardown is over and its memory judged.
 
-pytest publishes "passed" before the teardown. A test that passes is here published after it, so
-that a leak is that test's failure, counted once, and not an error beside a success.
+pytest publishes "passed" before the teardown. Here it is published after it, so that a leak is that
+test's failure, counted once, and not an error beside a success.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Protocol:
         return True
 
     def _run(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
-        """Do what pytest's own `runtestprotocol` does, and hold back what passed."""
+        """Do what pytest's own `runtestprotocol` does, and hold the call's report back."""
         has_request = hasattr(item, "_request")
         if has_request and not item._request:  # type: ignore[attr-defined]
             # It was run before: another plugin runs it again.
@@ -70,8 +70,8 @@ class Protocol:
                 show_test_item(item, **_spacing(setup_only))
             if setup.passed and not setup_only:
                 call = call_and_report(item, "call", log=False)
-                if has_raised(call):
-                    # At once, so that --maxfail ends the session with this test's teardown.
+                if has_raised(call) and item.config.getvalue("maxfail"):
+                    # At once, so that the session's end comes with this test's teardown.
                     item.ihook.pytest_runtest_logreport(report=call)
             if item.session.shouldfail or item.session.shouldstop:
                 nextitem = None

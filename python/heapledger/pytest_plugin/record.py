@@ -55,7 +55,7 @@ class Record:
         self.suite = suite
         self.baseline = baseline
         self.judgements: list[Judgement] = []
-        self.ran: list[str] = []
+        self.ran: set[str] = set()
         self.scopes: dict[str, str] = {}
         self._suppressions_used: set[str] = set()
 
@@ -63,7 +63,7 @@ class Record:
         """Take the judgements from the report on a teardown."""
         judgements = getattr(report, ATTRIBUTE, None)
         if judgements is not None:
-            self.ran.append(report.nodeid)
+            self.ran.add(report.nodeid)
             self.judgements += judgements
 
     @pytest.hookimpl(optionalhook=True)

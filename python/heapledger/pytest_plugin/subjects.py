@@ -6,7 +6,7 @@ import inspect
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from heapledger.failure_text import Place
+from heapledger.failure_text import DOCTEST, Place
 from heapledger.pytest_plugin.rules import Rules
 
 if TYPE_CHECKING:
@@ -53,7 +53,11 @@ def session_subject() -> Subject:
 
 def test_subject(item: pytest.Item, rules: Rules) -> Subject:
     """Return the subject of a test."""
-    place = place_of(getattr(item, "function", None))
+    doctest = getattr(item, "dtest", None)
+    if doctest is not None:
+        place: Place | None = Place(f"{DOCTEST}{doctest.name}[", "<module>")
+    else:
+        place = place_of(getattr(item, "function", None))
     return Subject("test", item.name, item.nodeid, rules, place)
 
 
@@ -73,7 +77,9 @@ def place_of(function: Callable[..., Any] | None) -> Place | None:
     """Return the place of a function's own code, decorations aside."""
     if function is None:
         return None
-    code = getattr(inspect.unwrap(function), "__code__", None)
+    # Hypothesis keeps the function that was decorated.
+    inner = getattr(getattr(function, "hypothesis", None), "inner_test", function)
+    code = getattr(inspect.unwrap(inner), "__code__", None)
     return None if code is None else Place(code.co_filename, code.co_qualname)
 
 

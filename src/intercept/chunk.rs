@@ -271,6 +271,10 @@ mod tests {
     fn blocks_in_use_look_ordinary_and_released_ones_do_not() {
         learn_cache_key();
         for byte_count in [1, 24, 100, 2_000, 200_000] {
+            // The thread's cache keeps seven blocks of a size; a full one would send the block to a
+            // bin that marks nothing.
+            // SAFETY: malloc takes any size.
+            let room = [(); 7].map(|()| unsafe { libc::malloc(byte_count) });
             // SAFETY: malloc takes any size.
             let block = unsafe { libc::malloc(byte_count) };
             // SAFETY: a block in use has its header in front.
@@ -280,6 +284,10 @@ mod tests {
             // SAFETY: malloc gave it above.
             unsafe { libc::free(block) };
             assert!(is_certainly_released(address), "{byte_count}");
+            for block in room {
+                // SAFETY: malloc gave it above.
+                unsafe { libc::free(block) };
+            }
         }
     }
 }

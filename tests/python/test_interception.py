@@ -95,7 +95,8 @@ def test_every_matching_release_is_right(build: str, tmp_path: Path, run_in_both
     library = compile_plain("kinds.cpp", tmp_path, *BUILDS[build])
     pairs = [(name, how) for name, family in FAMILY.items() for how in RELEASES[family]]
     run = run_in_both_ways(
-        opened(library), f"for name, how in {pairs}:\n    for _ in range(3): call(how, call(name))\n"
+        opened(library),
+        f"for name, how in {pairs}:\n    for _ in range(3): call(how, call(name))\n",
     )
     assert (run.status, run.err) == (0, "")
     assert run.report["findings"] == []
@@ -145,14 +146,14 @@ def test_a_function_pointer_in_data_is_seen(tmp_path: Path, run_in_both_ways) ->
 
 def test_usable_size_is_what_was_asked_for(tmp_path: Path) -> None:
     library = compile_plain("kinds.cpp", tmp_path)
-    text = opened(library) + "print(*{call('usable', call(name)) for name in %r})" % list(FAMILY)
+    text = opened(library) + f"print(*{{call('usable', call(name)) for name in {list(FAMILY)!r}}})"
     assert run_script(text, tmp_path).out == "48\n"
 
 
 def test_libraries_loaded_later_are_seen(tmp_path: Path) -> None:
     opener = compile_plain("opener.c", tmp_path)
     plugin = compile_plain("plugin.c", tmp_path)
-    text = opened(opener) + f"library.by_plugin.restype = ctypes.c_void_p\n"
+    text = opened(opener) + "library.by_plugin.restype = ctypes.c_void_p\n"
     text += f"library.by_plugin({str(plugin).encode()!r})\n"
     run = run_script(text, tmp_path)
     leak = run.leaks["by_plugin"]
@@ -273,7 +274,8 @@ def called():
 def test_calls_are_seen_at_the_types_of_ctypes_too(tmp_path: Path) -> None:
     library = compile_plain("kinds.cpp", tmp_path)
     text = opened(library) + f"for name in {list(FAMILY)}: call(name)\n"
-    text += "class Derived(type(library.by_malloc)):\n    _flags_ = 1\n    _restype_ = ctypes.c_void_p\n"
+    text += "class Derived(type(library.by_malloc)):\n"
+    text += "    _flags_ = 1\n    _restype_ = ctypes.c_void_p\n"
     text += "Derived(('by_calloc', library))()\n"
     run = run_script(text, tmp_path, calls="types")
     assert (run.status, run.err) == (0, "")
@@ -356,8 +358,13 @@ def test_a_cut_pointer_that_comes_back_is_noticed(tmp_path: Path) -> None:
     assert [line for _, line in frames(cut, "here")] == [10]
 
 
-CLEAN = ["pass", "import json, ssl, sqlite3, asyncio", "import numpy", "import locale, time\n"
-    "locale.setlocale(locale.LC_ALL, '')\nprint(time.localtime().tm_year > 2000)"]
+CLEAN = [
+    "pass",
+    "import json, ssl, sqlite3, asyncio",
+    "import numpy",
+    "import locale, time\n"
+    "locale.setlocale(locale.LC_ALL, '')\nprint(time.localtime().tm_year > 2000)",
+]
 
 
 @pytest.mark.parametrize("scope", ["foreign", "process"])

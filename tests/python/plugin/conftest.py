@@ -31,7 +31,7 @@ def free_twice():
 
 
 class Suite:
-    """A suite in a directory of its own, run by a pytest that has no plugins but those asked for."""
+    """A suite in a directory of its own, run by a pytest without plugins but those asked for."""
 
     def __init__(self, pytester: pytest.Pytester, scope: str) -> None:
         """Put the module `memory` there."""

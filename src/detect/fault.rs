@@ -8,10 +8,10 @@
 #![expect(unsafe_code, reason = "signal handlers are foreign calls")]
 
 use crate::memory::Address;
-use crate::memory::sync::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use std::ffi::c_void;
 use std::mem::MaybeUninit;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 
 const SIGNALS: [i32; 2] = [libc::SIGSEGV, libc::SIGBUS];
 

@@ -14,10 +14,10 @@
 use crate::ledger::Ticket;
 use crate::ledger::word::Word;
 use crate::memory::lock::Lock;
-use crate::memory::sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use crate::memory::table::{Table, Zeroed};
 use crate::memory::{Address, ByteCount, pages};
 use std::sync::MutexGuard;
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// Proof that nobody takes or gives back a slot, for the time of a fork.
 #[derive(Debug)]

@@ -8,7 +8,7 @@
 
 use crate::memory::Address;
 use crate::memory::peek::peek;
-use crate::memory::sync::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The previous chunk is in use.
 const PREVIOUS_IN_USE: usize = 1;

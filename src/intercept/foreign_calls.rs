@@ -5,9 +5,9 @@ use super::owner::Owner;
 use super::patching;
 use super::type_call::{self, Refusal};
 use crate::memory::reentry::OurOwnWork;
-use crate::memory::sync::{AtomicU32, Ordering};
 use crate::tracker;
 use crate::tracker::options::ForeignCalls;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// How the calls of ctypes are seen.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

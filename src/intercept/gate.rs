@@ -15,10 +15,10 @@ use crate::ledger::FamilyId;
 use crate::ledger::record::flag;
 use crate::memory::FrameAddress;
 use crate::memory::reentry::is_our_own_work;
-use crate::memory::sync::{AtomicU32, Ordering};
 use crate::memory::thread_local::{Word, get};
 use crate::tracker::session::Scope;
 use crate::tracker::{self, Tracker};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Which allocations are looked at; the number of a [`Scope`].
 static SCOPE: AtomicU32 = AtomicU32::new(OFF);

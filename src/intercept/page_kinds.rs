@@ -14,8 +14,8 @@ use std::sync::OnceLock;
 
 use super::image::Range;
 use super::owner::Owner;
-use crate::memory::sync::{AtomicPtr, AtomicU8, Ordering};
 use crate::memory::table::{Table, Zeroed};
+use std::sync::atomic::{AtomicPtr, AtomicU8, Ordering};
 
 /// Bytes of a page.
 pub(super) const PAGE: usize = 1 << PAGE_BITS;

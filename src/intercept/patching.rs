@@ -19,7 +19,7 @@ use super::owner::KnownPlaces;
 use super::page_kinds;
 use super::pass::Pass;
 use crate::memory::reentry::OurOwnWork;
-use crate::memory::sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// How long after a pass its slots are looked at once more, for bindings that were under way.
 const SECOND_LOOK_MILLISECONDS: u64 = 50;

@@ -4,9 +4,9 @@ use super::entry;
 use super::owner::Owner;
 use super::page_kinds::{self, PageKind};
 use crate::memory::reentry::OurOwnWork;
-use crate::memory::sync::{AtomicU32, Ordering};
 use crate::tracker;
 use crate::tracker::options::PythonFrames;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Whether the interpreter was looked for.
 static LOOKED: AtomicU32 = AtomicU32::new(0);

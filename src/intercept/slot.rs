@@ -3,7 +3,7 @@
 #![expect(unsafe_code, reason = "reads and writes slots of loaded objects")]
 
 use super::image::Image;
-use crate::memory::sync::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What the slot holds; `None` when it is not a slot of this object.
 pub(super) fn read(image: &Image<'_>, address: usize) -> Option<usize> {

@@ -5,7 +5,7 @@
 //! receive must end where it would have ended without us, so every function has several entries
 //! ("variants"), one for each real function met. A slot gets the entry of the function it held.
 
-use crate::memory::sync::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 use super::functions::{FUNCTION_COUNT, Function};
 

@@ -11,8 +11,8 @@ use super::loaded;
 use crate::capture::EventPlace;
 use crate::memory::Address;
 use crate::memory::peek::peek;
-use crate::memory::sync::{AtomicUsize, Ordering};
 use crate::tracker::Tracker;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Cut pointers waiting to be seen again, the newest.
 const WAITING_COUNT_MAX: usize = 16;

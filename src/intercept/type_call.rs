@@ -23,8 +23,8 @@ use super::truncation::{self, CutCall};
 use super::{gate, python};
 use crate::memory::Address;
 use crate::memory::reentry::{OurOwnWork, is_our_own_work};
-use crate::memory::sync::{AtomicUsize, Ordering};
 use crate::tracker;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A `ternaryfunc`.
 type TypeCall = unsafe extern "C-unwind" fn(Object, Object, Object) -> Object;

@@ -94,6 +94,12 @@ impl Call {
         }
     }
 
+    /// Whether what the machinery of foreign calls calls is this call's function, or what that
+    /// jumped to.
+    fn is_in_charge(self) -> bool {
+        self.is_direct || !self.is_in_callback()
+    }
+
     /// Whether Python code runs inside the call: another frame than the one that made it is on top
     /// of the thread's Python stack. What it allocates is Python's.
     fn is_in_callback(self) -> bool {
@@ -108,8 +114,11 @@ fn judge(frame: Frame, family: FamilyId, call: Option<Call>) -> (FrameAddress, u
         return (caller, 0);
     };
     let of_owner = |owner, caller| match owner {
-        // The machinery calls one of our functions because Python called `malloc` itself.
-        Owner::Interpreter | Owner::ForeignInterface if call.is_some_and(|call| call.is_direct) => {
+        // The machinery calls one of our functions because Python called `malloc` itself, or
+        // because the foreign function ends in a jump to it and has left no frame of its own:
+        // `double *make(size_t n) { return new double[n]; }` does, when optimised.
+        Owner::Interpreter if call.is_some_and(|call| call.is_direct) => (FrameAddress::UNKNOWN, 0),
+        Owner::ForeignInterface if call.is_some_and(Call::is_in_charge) => {
             (FrameAddress::UNKNOWN, 0)
         }
         Owner::Interpreter | Owner::ForeignInterface => (caller, flag::INTERPRETERS_OWN),

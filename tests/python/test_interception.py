@@ -121,6 +121,38 @@ def test_every_other_release_is_a_mismatch(build: str, tmp_path: Path) -> None:
     assert run.errors == wrong
 
 
+TAIL_CALLS = """
+library.get_shared_memory.restype = library.make.restype = ctypes.c_void_p
+for release in (library.free_shared_memory, library.give_back):
+    release.argtypes = [ctypes.c_void_p]
+def leak():
+    for _ in range(10):
+        library.get_shared_memory(42)
+leak()
+block = library.make(7)
+library.give_back(block)
+library.give_back(block)
+print("the end")
+"""
+
+
+@pytest.mark.parametrize("calls", ["auto", "types"])
+def test_a_function_that_ends_in_a_jump_to_the_allocator_is_seen(
+    calls: str, tmp_path: Path
+) -> None:
+    library = compile_plain("tail_calls.cpp", tmp_path, "-O2")
+    run = run_script(opened(library) + TAIL_CALLS, tmp_path, calls=calls)
+    assert (run.status, run.out, run.err) == (0, "the end\n", "")
+    (leak,) = run.of_kind("leak")
+    assert (leak["blocks"], leak["bytes"], leak["family"]) == (10, 3360, "new[]")
+    assert leak["foreign_function"] == {"library": str(library), "name": "get_shared_memory"}
+    assert [function for function, _ in frames(leak, "allocated")] == ["leak", "<module>"]
+    (twice,) = run.errors
+    assert twice["kind"] == "double-free"
+    lines = [line for side in ("allocated", "released", "here") for _, line in frames(twice, side)]
+    assert lines == sorted(set(lines)), "allocated, released and here on three lines"
+
+
 def test_a_deeply_bound_library_is_seen(tmp_path: Path, run_in_both_ways) -> None:  # noqa: ANN001
     library = compile_plain("kinds.cpp", tmp_path)
     mode = os.RTLD_NOW | os.RTLD_DEEPBIND
@@ -332,7 +364,6 @@ def test_a_thread_that_ends_in_a_callback_does_no_harm(tmp_path: Path) -> None:
     assert run.errors == []
 
 
-@pytest.mark.xfail(strict=False, reason="cut pointers are not noticed by optimised builds yet")
 def test_a_cut_pointer_is_noticed(tmp_path: Path) -> None:
     library = compile_plain("keeps.c", tmp_path)
     text = opened(library) + "def cut():\n    return library.only_returns()\ncut()\n"
@@ -352,7 +383,6 @@ def test_an_accidental_result_is_not_a_cut_pointer(tmp_path: Path) -> None:
     assert sum(leak["blocks"] for leak in run.of_kind("leak")) == 4
 
 
-@pytest.mark.xfail(strict=False, reason="cut pointers are not noticed by optimised builds yet")
 def test_a_cut_pointer_that_comes_back_is_noticed(tmp_path: Path) -> None:
     library = compile_plain("keeps.c", tmp_path)
     text = opened(library) + "cut = library.keep_and_return()\nlibrary.take(cut)\n"

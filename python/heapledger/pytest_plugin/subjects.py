@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 AROUND = 0
 """The part of a test that is not its body: fixtures and teardown; without repetition, all of it."""
 
+VALUE_LENGTH_MAX = 40
+"""Of a parametrised fixture's value."""
+
 
 @dataclass(slots=True)
 class Subject:
@@ -69,7 +72,7 @@ def fixture_subject(
     definition: pytest.FixtureDef[Any], request: pytest.FixtureRequest, rules: Rules
 ) -> Subject:
     """Return the subject of a fixture that outlives a test."""
-    name = f"{definition.scope}-scoped fixture {_shown(definition.argname)}"
+    name = f"{definition.scope}-scoped fixture {_shown(definition.argname)}{_value_of(request)}"
     return Subject("fixture", name, request.node.nodeid, rules, place_of(definition.func))
 
 
@@ -89,3 +92,13 @@ def _shown(argument_name: str) -> str:
         if f"_{known}_fixture_" in argument_name:
             return known
     return argument_name
+
+
+def _value_of(request: pytest.FixtureRequest) -> str:
+    """Return which of its values a parametrised fixture has, as pytest names tests by them."""
+    if not hasattr(request, "param"):
+        return ""
+    value = request.param
+    is_plain = value is None or isinstance(value, (str, bytes, int, float))
+    text = str(value) if is_plain else type(value).__name__
+    return f"[{text[:VALUE_LENGTH_MAX]}]"

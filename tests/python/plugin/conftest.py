@@ -5,13 +5,15 @@ from __future__ import annotations
 import importlib.util
 import json
 import textwrap
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from intercepted import compile_plain
+
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 MEMORY = """
 import heapledger
@@ -28,6 +30,25 @@ def free_twice():
     block.free()
 """
 """What the suites misuse memory with, in scope explicit: the module `memory`."""
+
+BINDING = """
+import ctypes
+
+lib = ctypes.CDLL({path!r})
+for name in ("make_block", "make_array", "greeting", "the_context"):
+    getattr(lib, name).restype = ctypes.c_void_p
+lib.make_block.argtypes = lib.make_array.argtypes = [ctypes.c_size_t]
+for name in ("drop_block", "drop_array"):
+    getattr(lib, name).argtypes = [ctypes.c_void_p]
+lib.open_block.argtypes = [ctypes.POINTER(ctypes.c_void_p), ctypes.c_size_t]
+lib.write_past.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+Callback = ctypes.CFUNCTYPE(None)
+
+libc = ctypes.CDLL("libc.so.6")
+libc.malloc.restype = ctypes.c_void_p
+libc.free.argtypes = [ctypes.c_void_p]
+"""
+"""What the suites call in scope foreign: the module `binding`, as a package would write it."""
 
 
 class Suite:
@@ -109,3 +130,18 @@ def needs() -> Callable[[str], str]:
         return module
 
     return plugin_named
+
+
+@pytest.fixture(scope="session")
+def misuse_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Compile the library `native/misuse.cpp`."""
+    source = Path(__file__).parent / "native" / "misuse.cpp"
+    return compile_plain(str(source), tmp_path_factory.mktemp("misuse"))
+
+
+@pytest.fixture
+def foreign(pytester: pytest.Pytester, alone: None, misuse_path: Path) -> Suite:
+    """Return a suite in the default scope, with the module `binding`; run it apart."""
+    suite = Suite(pytester, "")
+    suite.write(BINDING.format(path=str(misuse_path)), "binding.py")
+    return suite

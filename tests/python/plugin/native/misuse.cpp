@@ -1,0 +1,59 @@
+// A library as ctypes packages bind them, for suites under test. It knows nothing of heapledger.
+#include <cstdlib>
+#include <cstring>
+
+namespace {
+struct Line {
+    Line *next;
+    char text[40];
+};
+Line *lines;
+int *table;
+void *singleton;
+}  // namespace
+
+extern "C" {
+
+void *make_block(size_t size) { return std::malloc(size); }
+
+void drop_block(void *block) { std::free(block); }
+
+double *make_array(size_t length) { return new double[length]; }
+
+void drop_array(double *array) { delete[] array; }
+
+int open_block(void **block, size_t size) {
+    *block = std::malloc(size);
+    return 0;
+}
+
+char *greeting() { return strdup("good morning"); }
+
+// A cache that Python never sees.
+int look_up(int index) {
+    if (table == nullptr) table = static_cast<int *>(std::calloc(256, sizeof(int)));
+    return table[index & 255];
+}
+
+// A list that grows with every call, and that Python never sees.
+void log_line() {
+    auto *line = static_cast<Line *>(std::malloc(sizeof(Line)));
+    line->next = lines;
+    lines = line;
+}
+
+// A cache that every call returns.
+void *the_context() {
+    if (singleton == nullptr) singleton = std::malloc(300);
+    return singleton;
+}
+
+void write_past(char *block, size_t size) { block[size] = 7; }
+
+void call_back(void (*function)()) { function(); }
+
+int add(int one, int other) { return one + other; }
+
+void crash() { std::abort(); }
+
+}  // extern "C"

@@ -1,0 +1,89 @@
+"""What is counted: a loop, what it runs in, and how heapledger is loaded."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import TYPE_CHECKING
+
+from heapledger._native.library import file_path
+from instructions import callgrind
+
+if TYPE_CHECKING:
+    from collections import Counter
+
+HERE = Path(__file__).parent
+_COUNTS = (4_000, 12_000)
+"""Two lengths of a loop: their difference leaves out how the program starts and ends.
+
+Both are beyond the quarantine's limits, so each release of the longer one takes a block out.
+"""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One loop in one program.
+
+    `loop` is a function of `pairs.c`, or a method of `loops.py`. `options` are None without
+    heapledger.
+    """
+
+    name: str
+    loop: str
+    in_python: bool
+    options: str | None
+    block_byte_count: int = 64
+
+    def per_round(self) -> Counter[str]:
+        """Count the instructions of one round of the loop, by function, in thousandths."""
+        short, long = (callgrind.count(*self._run(count)) for count in _COUNTS)
+        rounds = _COUNTS[1] - _COUNTS[0]
+        long.subtract(short)
+        for function in long:
+            long[function] = round(long[function] * 1_000 / rounds)
+        return long
+
+    def _run(self, count: int) -> tuple[list[str], dict[str, str]]:
+        arguments = [self.loop, str(count), str(self.block_byte_count)]
+        if self.in_python:
+            loops, shared = str(HERE / "loops.py"), str(_compiled(shared=True))
+            command = [sys.executable, "-S", "-E", loops, shared, *arguments]
+        else:
+            command = [str(_compiled(shared=False)), *arguments]
+        environment = {**os.environ, "PYTHONHASHSEED": "0"}
+        if self.options is not None:
+            environment |= {"LD_PRELOAD": str(file_path()), "HEAPLEDGER_OPTIONS": self.options}
+        return command, environment
+
+
+_FOREIGN, _PROCESS = "scope=foreign", "scope=process"
+CASES = (
+    Case("plain", "direct_pairs", False, None),
+    Case("outside", "direct_pairs", False, _FOREIGN),
+    Case("outside-ring", "ring_pairs", False, _FOREIGN),
+    Case("process", "direct_pairs", False, _PROCESS),
+    Case("process-ring", "ring_pairs", False, _PROCESS),
+    Case("process-unchecked", "ring_pairs", False, f"{_PROCESS}:check=none"),
+    Case("foreign", "direct_pairs", True, _FOREIGN),
+    Case("foreign-ring", "ring_pairs", True, _FOREIGN),
+    Case("foreign-new", "object_pairs", True, _FOREIGN),
+    Case("call-plain", "call_nothing", True, None),
+    Case("call", "call_nothing", True, _FOREIGN),
+    Case("call-pairs-plain", "call_pairs", True, None),
+    Case("call-pairs", "call_pairs", True, _FOREIGN),
+)
+
+
+@cache
+def _compiled(*, shared: bool) -> Path:
+    """Compile `pairs.cpp` once."""
+    target = Path(mkdtemp(prefix="heapledger-instructions-")) / ("pairs.so" if shared else "pairs")
+    options = ["-shared", "-fPIC"] if shared else []
+    command = ["c++", "-O2", "-g", *options, "-o", str(target), str(HERE / "pairs.cpp")]
+    subprocess.run(command, check=True)
+    return target

@@ -340,8 +340,9 @@ impl Queue {
 fn method() -> Option<Method> {
     let page = pages::map(PAGE)?;
     let has_markers = advise(page.expose_provenance().get(), PAGE, GUARD_INSTALL);
+    // A whole mapping is never split, so the kernel takes it.
     // SAFETY: mapped above, and nobody else knows it.
-    unsafe { pages::unmap(page, PAGE) };
+    let _ = unsafe { pages::unmap(page, PAGE) };
     Some(if has_markers {
         Method::Markers
     } else {

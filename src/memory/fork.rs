@@ -2,6 +2,8 @@
 
 #![expect(unsafe_code, reason = "pthread_atfork is a foreign call")]
 
+use super::own_heap;
+
 /// What to do around a fork.
 #[derive(Clone, Copy, Debug)]
 pub struct ForkHandlers {
@@ -17,16 +19,19 @@ pub struct ForkHandlers {
 /// has no memory for them. The own heap protects itself in the same way.
 #[must_use]
 pub fn install(handlers: ForkHandlers) -> bool {
-    #[cfg(not(miri))]
-    // SAFETY: registers dlmalloc's fork handlers; its duties are to the lock it owns alone.
-    unsafe {
-        dlmalloc::enable_alloc_after_fork();
+    // First, so that the own heap is held last and let go first: the other handlers allocate.
+    if !register(own_heap::hold, own_heap::let_go, own_heap::let_go) {
+        return false;
     }
     let ForkHandlers {
         prepare,
         parent,
         child,
     } = handlers;
+    register(prepare, parent, child)
+}
+
+fn register(prepare: extern "C" fn(), parent: extern "C" fn(), child: extern "C" fn()) -> bool {
     let (prepare, parent, child): (
         unsafe extern "C" fn(),
         unsafe extern "C" fn(),

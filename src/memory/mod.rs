@@ -12,6 +12,7 @@ pub mod arena;
 pub mod fork;
 pub mod lock;
 pub mod own_heap;
+pub mod own_ranges;
 pub mod page_map;
 pub mod pages;
 pub mod peek;

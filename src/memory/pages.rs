@@ -2,6 +2,7 @@
 
 #![expect(unsafe_code, reason = "mmap and its kin are foreign calls")]
 
+use super::own_ranges;
 use std::ptr::NonNull;
 
 /// Maps `byte_count` zeroed, readable and writable bytes, committed by the kernel on first touch.
@@ -46,20 +47,26 @@ fn map_as(byte_count: usize, access: libc::c_int) -> Option<NonNull<u8>> {
         )
     };
     if pages == libc::MAP_FAILED {
-        None
-    } else {
-        NonNull::new(pages.cast())
+        return None;
     }
+    own_ranges::add(pages.addr(), byte_count);
+    NonNull::new(pages.cast())
 }
 
-/// Gives pages back to the kernel.
+/// Gives pages back to the kernel; `false` when it cannot split a mapping, and everything stays.
 ///
 /// # Safety
-/// * `pages` came from [`map`] or [`set_aside`] with the same `byte_count` and was not unmapped before.
+/// * The pages came from [`map`] or [`set_aside`] and were not unmapped before: a whole mapping, a
+///   part of one, or several side by side.
 /// * No reference into these pages is used after the call.
-pub unsafe fn unmap(pages: NonNull<u8>, byte_count: usize) {
-    // SAFETY: the caller owns exactly this mapping and promises that nobody looks at it again.
-    // The result is ignored: munmap of a mapping that exists fails only when the kernel cannot
-    // split it, and a whole mapping is never split.
-    let _ = unsafe { libc::munmap(pages.as_ptr().cast(), byte_count) };
+#[must_use = "pages that stay are still the caller's"]
+pub unsafe fn unmap(pages: NonNull<u8>, byte_count: usize) -> bool {
+    // Before the kernel may give the range to somebody else.
+    own_ranges::remove(pages.addr().get(), byte_count);
+    // SAFETY: the caller owns exactly this range and promises that nobody looks at it again.
+    let unmapped = unsafe { libc::munmap(pages.as_ptr().cast(), byte_count) == 0 };
+    if !unmapped {
+        own_ranges::add(pages.addr().get(), byte_count);
+    }
+    unmapped
 }

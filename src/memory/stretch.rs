@@ -180,8 +180,9 @@ mod storage {
     /// # Safety
     /// * `elements` came from [`set_aside`] with this `length`, and nobody uses them any more.
     pub(super) unsafe fn give_back<T: Zeroed>(elements: NonNull<T>, length: usize) {
+        // A whole mapping is never split, so the kernel takes it.
         // SAFETY: `set_aside` mapped exactly these bytes, and the caller hands them over.
-        unsafe { pages::unmap(elements.cast(), length * size_of::<T>()) };
+        let _ = unsafe { pages::unmap(elements.cast(), length * size_of::<T>()) };
     }
 }
 

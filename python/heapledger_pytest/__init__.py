@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import weakref
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 
@@ -31,6 +31,7 @@ class Setting:
     name: str
     metavar: str
     help: str
+    ini_type: Literal["string", "args"] = "string"
 
     @property
     def key(self) -> str:
@@ -42,12 +43,14 @@ SETTINGS = (
     Setting(
         "scope", "NAME", "which allocations are recorded: foreign (default), explicit, process"
     ),
-    Setting("check", "NAMES", "checks on recorded blocks (default: quarantine,redzone), or none"),
+    Setting(
+        "check", "NAMES", "checks on recorded blocks (default: quarantine,redzone), or none", "args"
+    ),
     Setting("native-stacks", "NAME", "native stacks in reports: boundary (default), full, off"),
     Setting("repeat", "N", "run each test's body N times and fail what grows with every run"),
     Setting("max-blocks", "N", "blocks that a test may leave behind (default: 0)"),
     Setting("max-bytes", "N", "bytes that a test may leave behind"),
-    Setting("kinds", "KINDS", "kinds of findings that fail a test, separated by commas"),
+    Setting("kinds", "KINDS", "kinds of findings that fail a test, separated by commas", "args"),
     Setting("kept", "WHAT", "blocks a library keeps to itself: report (default) or fail"),
     Setting("suppressions", "FILE", "lines KIND:PATTERN of what to hide"),
     Setting("baseline", "FILE", "known findings, which fail no test"),
@@ -85,7 +88,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
             metavar=setting.metavar,
             help=f"{setting.help} (ini: {setting.key})",
         )
-        parser.addini(setting.key, setting.help, default=None)
+        parser.addini(setting.key, setting.help, type=setting.ini_type, default=None)
     group.addoption(
         "--heapledger-update-baseline",
         action="store_true",

@@ -21,7 +21,10 @@ def checked_suppressions(path: Path | None) -> Path | None:
         raise UsageError(f"the suppressions file {path} does not exist")
     if path.is_dir() or not os.access(path, os.R_OK):
         raise UsageError(f"the suppressions file {path} cannot be read")
-    reports.with_suppressions(reports.empty({}), path)
+    try:
+        reports.with_suppressions(reports.empty({}), path)
+    except FileError as error:
+        raise UsageError(f"the suppressions file {error}") from error
     return path
 
 

@@ -69,7 +69,7 @@ class SessionFiles:
             if suite.json is not None:
                 session_file.write(record, suite.json, self._began)
             if suite.update_baseline and suite.baseline is not None:
-                record.baseline.updated(record.known(), record.ran).save(suite.baseline)
+                record.updated_baseline().save(suite.baseline)
         except HeapledgerError as error:
             session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
             _say(session.config, f"heapledger: a file could not be written: {error}")
@@ -128,14 +128,13 @@ class Session:
         if self._timeline is None or self._bench is None or self._fixtures is None:
             return result
         self._timeline.drop_all()
-        judgements = self._fixtures.judgements()
+        fixtures = self._fixtures.ended()
         # What lives outside tests is the program's; only errors are told.
         self._outside.parts.clear()
         outside = self._bench.judgement_on(self._outside, lambda: None)
-        judgements += [] if outside is None else [outside]
-        closing = Closing(
-            judgements, sorted(self._bench.suppressions_used), self._scope, self._reason
-        )
+        judgements = fixtures.judgements + ([] if outside is None else [outside])
+        used = sorted(self._bench.suppressions_used)
+        closing = Closing(judgements, fixtures.keys, used, self._scope, self._reason)
         if self._record is None:
             self._config.workeroutput[SENT] = closing.to_dict()  # type: ignore[attr-defined]
         else:

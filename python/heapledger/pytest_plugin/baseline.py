@@ -1,8 +1,9 @@
 """The baseline: findings that a suite is known to have, so that only new ones fail it.
 
 A file in JSON, sorted, one finding per line, made to be kept beside the tests. A finding is
-recognised by its test and by the functions on its stacks, not by line numbers or addresses, so that
-it stays known when code moves. More blocks than are known fail again.
+recognised by its subject (a test, a fixture of wider scope) and by the functions on its stacks, not
+by line numbers or addresses, so that it stays known when code moves. More blocks than are known
+fail again.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from heapledger.failure_text import Place
-    from heapledger.pytest_plugin.verdict import Entry
 
     Key = tuple[str, str, str]
 
@@ -31,11 +31,12 @@ FRAME_MAX = 4
 
 
 class Baseline:
-    """Known findings: by test, kind and site, with the number of blocks."""
+    """Known findings: by subject, kind and site, with the number of blocks."""
 
-    def __init__(self, known: dict[Key, int]) -> None:
-        """Keep what is known."""
+    def __init__(self, known: dict[Key, int], *, is_missing: bool = False) -> None:
+        """Keep what is known; `is_missing`: there is no file yet."""
         self._known = known
+        self.is_missing = is_missing
 
     @classmethod
     def load(cls, path: Path | None) -> Baseline:
@@ -46,30 +47,31 @@ class Baseline:
             FileError: it cannot be read.
         """
         if path is None or not path.exists():
-            return cls({})
+            return cls({}, is_missing=path is not None)
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            if content["schema"] != SCHEMA or content["version"] != VERSION:
-                raise UsageError(f"{path} is no baseline of this version of heapledger")
+            _check(content)
             return cls({_key(line): int(line["blocks"]) for line in content["findings"]})
         except OSError as error:
             raise FileError(error.errno, error.strerror, str(path)) from error
-        except (ValueError, KeyError, TypeError) as error:
+        except KeyError as error:
+            raise UsageError(f"{path} is no baseline of heapledger: {error} is missing") from error
+        except (ValueError, TypeError) as error:
             raise UsageError(f"{path} is no baseline of heapledger: {error}") from error
 
-    def knows(self, nodeid: str, site: str, entry: Entry) -> bool:
-        """Tell whether the finding is known, with at least as many blocks."""
-        return entry.blocks <= self._known.get((nodeid, entry.finding["kind"], site), -1)
+    def knows(self, key: Key, blocks: int) -> bool:
+        """Tell whether a finding is known, with at least as many blocks."""
+        return blocks <= self._known.get(key, -1)
 
     def missing(self, found: Iterable[Key], ran: Iterable[str]) -> list[Key]:
-        """Return what is known of the tests that ran and was not found again."""
-        nodes, again = _with_parents(ran), set(found)
-        return sorted(key for key in self._known if key[0] in nodes and key not in again)
+        """Return what is known of the subjects that ran and was not found again."""
+        subjects, again = set(ran), set(found)
+        return sorted(key for key in self._known if key[0] in subjects and key not in again)
 
     def updated(self, found: dict[Key, int], ran: Iterable[str]) -> Baseline:
-        """Return a baseline with what was found; what is known of other tests stays."""
-        nodes = _with_parents(ran)
-        others = {key: blocks for key, blocks in self._known.items() if key[0] not in nodes}
+        """Return a baseline with what was found; what is known of other subjects stays."""
+        subjects = set(ran)
+        others = {key: blocks for key, blocks in self._known.items() if key[0] not in subjects}
         return Baseline(others | found)
 
     def save(self, path: Path) -> None:
@@ -111,15 +113,15 @@ def _file_named(frame: dict[str, Any], directory: str) -> str:
     return os.path.basename(name) if os.path.isabs(name) else name
 
 
-def _with_parents(nodeids: Iterable[str]) -> set[str]:
-    """Return the tests with their classes, modules and directories: their fixtures ran too."""
-    nodes = {"", "."}
-    for nodeid in nodeids:
-        path, *names = nodeid.split("::")
-        folders = path.split("/")
-        nodes.update("/".join(folders[: n + 1]) for n in range(len(folders)))
-        nodes.update("::".join([path, *names[: n + 1]]) for n in range(len(names)))
-    return nodes
+def _check(content: Any) -> None:  # noqa: ANN401 - what a file holds
+    """Raise unless this is a baseline of a version that is known."""
+    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+        schema = content.get("schema") if isinstance(content, dict) else None
+        raise ValueError(f"its schema is {schema!r} and not {SCHEMA!r}")
+    if content["version"] != VERSION:
+        raise ValueError(
+            f"it has version {content['version']}, and this heapledger knows {VERSION}"
+        )
 
 
 def _key(line: dict[str, Any]) -> Key:

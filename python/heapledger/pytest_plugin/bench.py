@@ -14,14 +14,22 @@ from heapledger import reports
 from heapledger.failure_text import trimmed
 from heapledger.growth import COLLECTION_MAX
 from heapledger.pytest_plugin.baseline import site_of
-from heapledger.pytest_plugin.verdict import FAILS, KEPT, SUPPRESSED, Facts, judged, limit
+from heapledger.pytest_plugin.verdict import (
+    FAILS,
+    KEPT,
+    SUPPRESSED,
+    Facts,
+    judged,
+    limit,
+    mark_known,
+)
 from heapledger.stretches import Survey, resized
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from heapledger.failure_text import Place
-    from heapledger.pytest_plugin.baseline import Baseline
+    from heapledger.pytest_plugin.baseline import Baseline, Key
     from heapledger.pytest_plugin.subjects import Subject
     from heapledger.pytest_plugin.suite import Suite
     from heapledger.pytest_plugin.verdict import Entry
@@ -57,11 +65,12 @@ class Bench:
             return None
         self._suppress(entries)
         sites = {id(e): site_of(e.finding, subject.place, self._directory) for e in entries}
-        limit(
-            entries,
-            subject.rules,
-            lambda entry: self._baseline.knows(subject.nodeid, sites[id(entry)], entry),
-        )
+        if self._suite.update_baseline:
+            limit(entries, subject.rules)
+            mark_known(entries, lambda _: True)
+        else:
+            mark_known(entries, self._known_of(subject, entries, sites))
+            limit(entries, subject.rules)
         place = subject.place
         return {
             "kind": subject.kind,
@@ -88,6 +97,20 @@ class Bench:
             if before == sum(e.finding["blocks"] for e in entries if e.finding["kind"] == "leak"):
                 break
         return entries
+
+    def _known_of(
+        self, subject: Subject, entries: list[Entry], sites: Mapping[int, str]
+    ) -> Callable[[Entry], bool]:
+        """Return how to tell a finding that the baseline knows: all at its site count together."""
+
+        def key(entry: Entry) -> Key:
+            return subject.key, str(entry.finding["kind"]), sites[id(entry)]
+
+        blocks: dict[Key, int] = {}
+        for entry in entries:
+            if entry.verdict == FAILS:
+                blocks[key(entry)] = blocks.get(key(entry), 0) + entry.blocks
+        return lambda entry: self._baseline.knows(key(entry), blocks[key(entry)])
 
     def _suppress(self, entries: list[Entry]) -> None:
         """Apply the suppressions file; the library reads it."""

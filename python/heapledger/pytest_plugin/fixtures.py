@@ -6,6 +6,7 @@ is its own, and is not charged to the test that happened to need it first or las
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,6 +20,14 @@ if TYPE_CHECKING:
     from heapledger.pytest_plugin.bench import Bench
     from heapledger.pytest_plugin.subjects import Subject
     from heapledger.pytest_plugin.timeline import Timeline
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Fixtures that have ended: their keys, and the judgements on those that left something."""
+
+    judgements: list[dict[str, Any]]
+    keys: list[str]
 
 
 class Fixtures:
@@ -62,11 +71,12 @@ class Fixtures:
             self._timeline.leave(subject)
             self._ended.append(subject)
 
-    def judgements(self) -> list[dict[str, Any]]:
+    def ended(self) -> Ended:
         """Judge the fixtures that have ended since the last call: pytest has let go of them."""
         ended, self._ended = self._ended, []
         judgements = (self._bench.judgement_on(subject, lambda: None) for subject in ended)
-        return [judgement for judgement in judgements if judgement is not None]
+        told = [judgement for judgement in judgements if judgement is not None]
+        return Ended(told, [subject.key for subject in ended])
 
     def _rules_at(self, node: pytest.Item | pytest.Collector) -> Rules:
         try:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from heapledger.pytest_plugin.bench import every_suppression, fails
-from heapledger.pytest_plugin.reports import ATTRIBUTE
+from heapledger.pytest_plugin.reports import ATTRIBUTE, FIXTURES
+from heapledger.pytest_plugin.subjects import key_of
 from heapledger.pytest_plugin.verdict import BASELINE, FAILS
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class Closing:
     """What a test process knows when it ends, as plain data."""
 
     judgements: list[Judgement] = field(default_factory=list)
+    ended: list[str] = field(default_factory=list)
     suppressions_used: list[str] = field(default_factory=list)
     scope: str = ""
     scope_reason: str = ""
@@ -41,6 +43,7 @@ class Closing:
         """Return the form in which it travels."""
         return {
             "judgements": self.judgements,
+            "ended": self.ended,
             "suppressions_used": self.suppressions_used,
             "scope": self.scope,
             "scope_reason": self.scope_reason,
@@ -48,7 +51,10 @@ class Closing:
 
 
 class Record:
-    """All judgements of the session, in the order in which they arrive."""
+    """All judgements of the session, in the order in which they arrive.
+
+    `ran` are the tests that came to their end, `ended` the fixtures that outlive tests.
+    """
 
     def __init__(self, suite: Suite, baseline: Baseline) -> None:
         """Begin empty."""
@@ -56,6 +62,7 @@ class Record:
         self.baseline = baseline
         self.judgements: list[Judgement] = []
         self.ran: set[str] = set()
+        self.ended: set[str] = set()
         self.scopes: dict[str, str] = {}
         self._suppressions_used: set[str] = set()
 
@@ -64,6 +71,7 @@ class Record:
         judgements = getattr(report, ATTRIBUTE, None)
         if judgements is not None:
             self.ran.add(report.nodeid)
+            self.ended.update(getattr(report, FIXTURES))
             self.judgements += judgements
 
     @pytest.hookimpl(optionalhook=True)
@@ -76,6 +84,7 @@ class Record:
     def close(self, closing: Closing) -> None:
         """Take what a test process knows when it ends."""
         self.judgements += closing.judgements
+        self.ended.update(closing.ended)
         self._suppressions_used.update(closing.suppressions_used)
         self.scopes[closing.scope] = closing.scope_reason
 
@@ -105,11 +114,22 @@ class Record:
     def known(self) -> dict[Key, int]:
         """Return what a baseline of this session holds."""
         found: dict[Key, int] = {}
-        for judgement, entry in self.entries((FAILS, BASELINE)):
-            key = judgement["nodeid"], entry["finding"]["kind"], entry["site"]
-            found[key] = found.get(key, 0) + entry["blocks"]
+        for judgement in self.final:
+            subject = key_of(judgement["kind"], judgement["name"], judgement["nodeid"])
+            here: dict[Key, int] = {}
+            for entry in judgement["entries"]:
+                if entry["verdict"] in (FAILS, BASELINE):
+                    key = subject, entry["finding"]["kind"], entry["site"]
+                    here[key] = here.get(key, 0) + entry["blocks"]
+            # A fixture may be set up several times, by each process and for each value.
+            for key, blocks in here.items():
+                found[key] = max(blocks, found.get(key, 0))
         return found
 
     def stale(self) -> list[Key]:
         """Return what the baseline knows of these tests and did not happen any more."""
-        return self.baseline.missing(self.known(), self.ran)
+        return self.baseline.missing(self.known(), self.ran | self.ended)
+
+    def updated_baseline(self) -> Baseline:
+        """Return the baseline with what was found in this session."""
+        return self.baseline.updated(self.known(), self.ran | self.ended)

@@ -14,15 +14,17 @@ from heapledger.pytest_plugin.verdict import EXPECTED, FAILS
 from heapledger.records import Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from heapledger.pytest_plugin.failure import Failure
+    from heapledger.pytest_plugin.fixtures import Ended
     from heapledger.pytest_plugin.suite import Suite
 
     Judgement = dict[str, Any]
 
 ATTRIBUTE = "heapledger"
 """Where a teardown report carries the judgements, as plain data, to whoever reports."""
+
+FIXTURES = "heapledger_fixtures"
+"""Where a teardown report carries the keys of the fixtures that ended, judged or not."""
 
 SECTION = "heapledger"
 
@@ -74,11 +76,11 @@ class AttemptReports:
         """Return the reports that are not public."""
         return [report for report in self._reports.values() if id(report) not in self._public]
 
-    def tell(
-        self, item: pytest.Item, own: Judgement | None, of_fixtures: Sequence[Judgement]
-    ) -> None:
+    def tell(self, item: pytest.Item, own: Judgement | None, fixtures: Ended) -> None:
         """Let the test fail for its own judgement, and its teardown for those of fixtures."""
         teardown = self._reports["teardown"]
+        of_fixtures = fixtures.judgements
+        setattr(teardown, FIXTURES, fixtures.keys)
         told = [judgement for judgement in (own, *of_fixtures) if judgement is not None]
         setattr(teardown, ATTRIBUTE, told)
         for judgement in told:

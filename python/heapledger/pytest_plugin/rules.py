@@ -63,9 +63,10 @@ def with_markers(rules: Rules, node: pytest.Item | pytest.Collector) -> Rules:
 
 def count_in(value: object, *, least: int = 0, most: int | None = None) -> int:
     """Return a number in a range, from text too."""
-    number = int(value) if isinstance(value, str) else value
+    is_text_of_one = isinstance(value, str) and value.strip().lstrip("-").isdecimal()
+    number = int(str(value)) if is_text_of_one else value
     if isinstance(number, bool) or not isinstance(number, int):
-        raise TypeError(f"a whole number is needed, got {value!r}")
+        raise ValueError(f"a whole number is needed, got {value!r}")
     if number < least or (most is not None and number > most):
         raise ValueError(f"{number} is out of range: {least} to {'any' if most is None else most}")
     return number
@@ -81,6 +82,13 @@ def kinds_in(value: object) -> frozenset[str]:
     return kinds
 
 
+def truth_in(value: object) -> bool:
+    """Return a truth value, and nothing that is only taken for one."""
+    if not isinstance(value, bool):
+        raise ValueError(f"True or False is needed, got {value!r}")
+    return value
+
+
 def kept_in(value: object) -> str:
     """Return what happens to blocks that a library keeps."""
     if value not in KEPT:
@@ -89,7 +97,7 @@ def kept_in(value: object) -> str:
 
 
 READERS: dict[str, Callable[[Any], object]] = {
-    "enabled": lambda value: bool(value),
+    "enabled": truth_in,
     "repeat": lambda value: count_in(value, least=1, most=REPEAT_MAX),
     "max_blocks": count_in,
     "max_bytes": count_in,

@@ -44,9 +44,19 @@ class Subject:
     run_count: int = 0
 
     @property
+    def key(self) -> str:
+        """What a baseline calls it; the same in every process and session."""
+        return key_of(self.kind, self.name, self.nodeid)
+
+    @property
     def has_something(self) -> bool:
         """Whether anything was recorded that a verdict could be about."""
         return bool(self.parts or self.errors)
+
+
+def key_of(kind: str, name: str, nodeid: str) -> str:
+    """Return what a baseline calls a subject: a test by its node id, others with their names."""
+    return nodeid if kind == "test" else f"{nodeid or '.'} ({name})"
 
 
 def session_subject() -> Subject:

@@ -52,11 +52,13 @@ def suite_of(config: pytest.Config) -> Suite:
     try:
         session_options(scope, chosen, native_stacks)
     except UsageError as error:
-        raise pytest.UsageError(f"--heapledger: {error}") from error
+        raise pytest.UsageError(f"heapledger: {error}") from error
     baseline = reader.path("baseline")
     update = bool(config.getoption("heapledger_update_baseline"))
     if update and baseline is None:
         raise pytest.UsageError("--heapledger-update-baseline needs --heapledger-baseline FILE")
+    if update:
+        reader.file("baseline", lambda path: writable(path, "baseline"))
     return Suite(
         scope=scope,
         checks=tuple(name for name in CHECKS if name in chosen),
@@ -80,14 +82,14 @@ class _Reader:
 
     def path(self, name: str) -> Path | None:
         """Return a path: from where pytest was called, or from the ini file's directory."""
-        text, directory = self._found(name)
+        text, directory, _ = self._found(name)
         return directory / Path(text).expanduser() if text else None
 
     def file(self, name: str, checked: Callable[[Path | None], Path | None]) -> Path | None:
         try:
             return checked(self.path(name))
         except UsageError as error:
-            raise pytest.UsageError(f"--heapledger-{name}: {error}") from error
+            raise self._wrong(name, error) from error
 
     def rules(self) -> Rules:
         values: dict[str, Any] = {}
@@ -99,15 +101,23 @@ class _Reader:
             try:
                 values[key] = read(text)
             except ValueError as error:
-                raise pytest.UsageError(f"--heapledger-{name}: {error}") from error
+                raise self._wrong(name, error) from error
         return Rules(**values)
 
-    def _found(self, name: str) -> tuple[str | None, Path]:
+    def _wrong(self, name: str, error: Exception) -> pytest.UsageError:
+        """Return the complaint about an option, which names the place of its value."""
+        return pytest.UsageError(f"{self._found(name)[2]}: {error}")
+
+    def _found(self, name: str) -> tuple[str | None, Path, str]:
+        """Return an option's value, the directory its paths start from, and where it stands."""
         key = "heapledger_" + name.replace("-", "_")
         given = self.config.getoption(key)
         if given is not None:
-            return str(given), self.config.invocation_params.dir
+            return str(given), self.config.invocation_params.dir, f"--heapledger-{name}"
         written = self.config.getini(key)
         ini = self.config.inipath
         directory = self.config.rootpath if ini is None else ini.parent
-        return (None if written in (None, "") else str(written)), directory
+        if isinstance(written, list):
+            written = ",".join(map(str, written))
+        value = str(written) if written else None
+        return value, directory, f"{key} in {ini or 'the ini file'}"

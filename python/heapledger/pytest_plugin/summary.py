@@ -54,6 +54,9 @@ class Summary:
         if rerun:
             yield f"{counted(rerun, 'attempt')} run again by another plugin, not counted"
         yield from _listed("unused suppression", record.unused_suppressions())
+        if record.baseline.is_missing and not record.suite.update_baseline:
+            path = record.suite.baseline
+            yield f"the baseline {path} does not exist: --heapledger-update-baseline writes it"
         if record.suite.update_baseline:
             yield f"baseline written: {counted(len(record.known()), 'finding')} of these tests"
         else:

@@ -85,7 +85,7 @@ class Window:
         judgement = self._bench.judgement_on(subject, lambda: _let_go(item))
         self._remaking = True
         try:
-            attempt.tell(item, judgement, self._fixtures.judgements())
+            attempt.tell(item, judgement, self._fixtures.ended())
         finally:
             self._remaking = False
 

@@ -29,7 +29,7 @@ pub use self::event::EventPlace;
 pub use self::foreign::ForeignFunctionId;
 pub use self::frame::{ForeignFunction, Frame, SuppliedFrame};
 pub use self::location::LocationId;
-pub use self::python::{PythonStatus, PythonVersion};
+pub use self::python::{PythonStatus, PythonVersion, without_python_frames};
 pub use self::stack_table::PYTHON_FRAME_COUNT_MAX;
 
 use self::event::Event;

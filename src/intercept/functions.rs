@@ -32,6 +32,8 @@ pub(super) enum Role {
     Signal,
     /// Ends the process without running destructors.
     Leave,
+    /// Releases memory while greenlet exchanges the stack under the interpreter.
+    SwitchStack,
 }
 
 /// Passes the rows to another macro.
@@ -134,6 +136,8 @@ macro_rules! for_each_function {
             ExitAtOnce, "_exit", MALLOC, Leave, one, crate::intercept::leave::exit_at_once;
             ExitAtOnceC99, "_Exit", MALLOC, Leave, one,
                 crate::intercept::leave::exit_at_once_c99;
+            PythonFree, "PyMem_Free", MALLOC, SwitchStack, one,
+                crate::intercept::switching::python_free;
         }
     };
 }
@@ -203,6 +207,12 @@ impl Function {
             .ok()?;
         by_name.get(place).copied()
     }
+
+    /// Whether calls from the object with this file name are received. Those of one role are
+    /// special only where greenlet makes them.
+    pub(super) fn is_received_from(self, file_name: &[u8]) -> bool {
+        self.role() != Role::SwitchStack || file_name.starts_with(b"_greenlet")
+    }
 }
 
 #[cfg(test)]
@@ -217,6 +227,9 @@ mod tests {
         }
         assert_eq!(Function::named(b"mallocx"), None);
         assert_eq!(Function::named(b""), None);
+        assert!(Function::Free.is_received_from(b"libany.so"));
+        assert!(Function::PythonFree.is_received_from(b"_greenlet.cpython-311.so"));
+        assert!(!Function::PythonFree.is_received_from(b"libany.so"));
         assert_eq!(
             Function::named(b"dlopen"),
             None,

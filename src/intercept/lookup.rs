@@ -45,7 +45,8 @@ pub(super) extern "C-unwind" fn dlsym(
     }
     // SAFETY: the contract of dlsym: a NUL-terminated name.
     let symbol = unsafe { CStr::from_ptr(name) }.to_bytes();
-    let Some(function) = Function::named(symbol) else {
+    let received = Function::named(symbol).filter(|function| function.is_received_from(b""));
+    let Some(function) = received else {
         return 0;
     };
     // For RTLD_DEFAULT this searches from our object instead of the caller's. Where the two differ

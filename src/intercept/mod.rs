@@ -46,6 +46,7 @@ mod scope;
 mod signals;
 mod slot;
 mod stack;
+mod switching;
 mod targets;
 mod threads;
 mod truncation;

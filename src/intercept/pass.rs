@@ -334,6 +334,9 @@ fn wanted(image: &Image<'_>, entry: &Relocation) -> Option<(Function, usize)> {
     }
     let symbol = image.symbol(entry.symbol())?;
     let function = Function::named(image.symbol_name(&symbol)?)?;
+    if !function.is_received_from(image.file_name()) {
+        return None;
+    }
     Some((function, image.base().wrapping_add(entry.offset)))
 }
 

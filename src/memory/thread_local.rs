@@ -42,6 +42,8 @@ pub enum Word {
     StackBottom = 12,
     /// What the stack held at `ForeignStackPointer` when the foreign call began (`intercept`).
     ForeignReturn = 13,
+    /// Nonzero while the stack under this thread's Python frames is exchanged (`capture::python`).
+    StackSwitch = 14,
 }
 
 const WORD_COUNT: usize = 16;

@@ -5,6 +5,7 @@
 use super::code::Code;
 use super::offsets::Offsets;
 use super::peek::{peek, peek_address};
+use super::switching;
 use crate::memory::Address;
 
 /// `PyGILState_GetThisThreadState`: the state last active on the calling thread, also while
@@ -77,6 +78,9 @@ impl FrameReader {
     /// The innermost frame of the calling thread; `None` when it runs no Python code.
     #[inline]
     pub(super) fn top(&self) -> Option<FramePlace> {
+        if switching::is_in_progress() {
+            return None;
+        }
         let holder = self.frame_holder()?;
         // SAFETY: the holder is this thread's state or C frame, which `offsets` describe.
         place(unsafe { peek_address(holder, self.offsets.current_frame) })

@@ -20,9 +20,11 @@ mod offsets;
 mod peek;
 mod status;
 mod string;
+mod switching;
 mod thread_cache;
 
 pub use self::status::{PythonStatus, PythonVersion};
+pub use self::switching::without_python_frames;
 
 use self::chain::Frames;
 use self::code::Code;

@@ -102,7 +102,32 @@ fn environment(name: &str) -> Option<String> {
     }
 }
 
-/// Whether the loader was asked to put this library in front of the program's own.
+/// Whether the loader was asked to put this library in front of the program's own: by its path or
+/// by its name alone, whatever the file is called.
 fn is_preloaded() -> bool {
-    environment("LD_PRELOAD").is_some_and(|list| list.contains("heapledger"))
+    let Some(list) = environment("LD_PRELOAD") else {
+        return false;
+    };
+    own_file_name().is_some_and(|own| list.split([' ', ':']).any(|path| file_name(path) == own))
+}
+
+fn file_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// The name of the file that this library was loaded from.
+fn own_file_name() -> Option<String> {
+    let place = at_load as *const std::ffi::c_void;
+    let mut found = std::mem::MaybeUninit::<libc::Dl_info>::zeroed();
+    // SAFETY: `found` is a place for one answer. The loader is calling our constructor, so its lock,
+    // which is recursive, is this thread's already.
+    let is_found = unsafe { libc::dladdr(place, found.as_mut_ptr()) } != 0;
+    // SAFETY: all zero bytes are null pointers, and a success filled the structure in.
+    let path = unsafe { found.assume_init() }.dli_fname;
+    if !is_found || path.is_null() {
+        return None;
+    }
+    // SAFETY: the loader's string, which lives as long as we are loaded: always.
+    let path = unsafe { std::ffi::CStr::from_ptr(path) };
+    Some(file_name(path.to_str().ok()?).to_owned())
 }

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
+from compiling import LIBRARY
 from intercepted import Run, compile_plain, frames, run_attached, run_script
 
 if TYPE_CHECKING:
@@ -432,3 +434,16 @@ assert before != during
 """
     run = run_attached(opened(library) + text, tmp_path)
     assert (run.status, run.err) == (0, "")
+
+
+def test_a_copy_of_the_library_under_another_name_starts_too(tmp_path: Path) -> None:
+    copy = tmp_path / "copied.so"
+    copy.write_bytes(LIBRARY.read_bytes())
+    report = tmp_path / "report.json"
+    environment = {
+        **os.environ,
+        "LD_PRELOAD": str(copy),
+        "HEAPLEDGER_OPTIONS": f"scope=process:json={report}",
+    }
+    subprocess.run(["/bin/true"], env=environment, check=True, timeout=60)
+    assert report.exists()

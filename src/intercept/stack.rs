@@ -8,7 +8,7 @@
 use super::image::Range;
 use super::mappings::Mappings;
 use crate::memory::reentry::OurOwnWork;
-use crate::memory::thread_local::{Word, get, set};
+use crate::memory::thread_local::{Word, get, set, thread_pointer};
 
 /// How far above the present frame memory counts as stack when the present frame is not on the
 /// thread's own stack: programs switch to stacks they made themselves.
@@ -99,24 +99,17 @@ fn of_main_thread() -> Option<Range> {
     })
 }
 
+/// From the kernel's list too. Not from `pthread_getattr_np`: that holds a lock of the thread while
+/// it allocates and releases, so it may be what called us (the interpreter asks it for every thread
+/// from 3.14 on), and would wait for itself.
 fn of_started_thread() -> Option<Range> {
-    let mut attributes = std::mem::MaybeUninit::<libc::pthread_attr_t>::uninit();
-    // SAFETY: takes nothing and cannot fail.
-    let this = unsafe { libc::pthread_self() };
-    // SAFETY: the thread is this one, and `attributes` is a place for the answer.
-    if unsafe { libc::pthread_getattr_np(this, attributes.as_mut_ptr()) } != 0 {
-        return None;
-    }
-    let (mut start, mut byte_count) = (std::ptr::null_mut(), 0);
-    // SAFETY: the call above succeeded and initialised the attributes.
-    let status = unsafe {
-        libc::pthread_attr_getstack(attributes.as_ptr(), &raw mut start, &raw mut byte_count)
-    };
-    // SAFETY: as above; they are not used afterwards.
-    let _ = unsafe { libc::pthread_attr_destroy(attributes.as_mut_ptr()) };
-    (status == 0).then(|| Range {
-        start: start.addr(),
-        end: start.addr() + byte_count,
+    // The C library keeps the thread's own data at the upper end of its stack.
+    let end = thread_pointer()?;
+    let mappings = Mappings::read()?;
+    let mapping = mappings.at(end)?;
+    Some(Range {
+        start: mapping.range.start,
+        end,
     })
 }
 

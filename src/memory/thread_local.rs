@@ -6,9 +6,9 @@
 //! `thread_local!` gives the same face. Every word starts as zero in a new thread.
 
 #[cfg(not(all(target_arch = "x86_64", target_os = "linux", not(any(loom, miri)))))]
-pub use portable::{get, set};
+pub use portable::{get, set, thread_pointer};
 #[cfg(all(target_arch = "x86_64", target_os = "linux", not(any(loom, miri))))]
-pub use static_tls::{get, set};
+pub use static_tls::{get, set, thread_pointer};
 
 /// What each word holds; the layer that owns a word gives it a type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +94,21 @@ mod static_tls {
         words
     }
 
+    /// The address of this thread's control block, which tells threads apart.
+    #[must_use]
+    pub fn thread_pointer() -> Option<usize> {
+        let place: usize;
+        // SAFETY: fs:[0] holds the thread pointer on x86-64 Linux; it is read and nothing else.
+        unsafe {
+            core::arch::asm!(
+                "mov {place}, qword ptr fs:[0]",
+                place = out(reg) place,
+                options(pure, nomem, nostack),
+            );
+        }
+        Some(place)
+    }
+
     /// Reads this thread's word.
     #[inline(always)]
     #[must_use]
@@ -122,6 +137,12 @@ mod portable {
 
     thread_local! {
         static WORDS: [Cell<usize>; WORD_COUNT] = const { [const { Cell::new(0) }; WORD_COUNT] };
+    }
+
+    /// The address of this thread's control block: not known here.
+    #[must_use]
+    pub fn thread_pointer() -> Option<usize> {
+        None
     }
 
     /// Reads this thread's word; zero while the thread is being torn down.

@@ -11,7 +11,8 @@
 )]
 
 use super::functions::Function;
-use super::targets::{self, Variant};
+use super::targets::{self, MAIN_VARIANT, Variant};
+use crate::ledger::FamilyId;
 
 /// The call that reached us, without its arguments.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +38,14 @@ impl Real {
     #[inline(always)]
     pub(super) fn is_standard(self) -> bool {
         targets::is_standard(self.function, self.variant)
+    }
+
+    /// Whether its blocks are pieces of glibc's heap: a standard function's are, and those of an
+    /// operator of the program's own, which gets its memory from `malloc`.
+    pub(super) fn is_above_glibc(self) -> bool {
+        self.is_standard()
+            || (self.function.family() != FamilyId::MALLOC
+                && targets::is_standard(Function::Malloc, MAIN_VARIANT))
     }
 
     /// Calls it with one argument.

@@ -86,7 +86,7 @@ fn decide(tracker: &Tracker, found: &Found<'_>, real: Real, block: usize, frame:
     let Some(_ours) = OurOwnWork::begin() else {
         return true;
     };
-    if is_somebody_elses(found, block) || is_stale(found, real, block) {
+    if is_somebody_elses(found, real, block) || is_stale(found, real, block) {
         return true;
     }
     let release = Release {
@@ -105,8 +105,11 @@ fn decide(tracker: &Tracker, found: &Found<'_>, real: Real, block: usize, frame:
 ///
 /// Memory that went back may have been given out again by an allocation that does not enter the
 /// ledger: one outside the scope, or one that libc makes for us. A withheld block has not gone back.
-pub(super) fn is_somebody_elses(found: &Found<'_>, block: usize) -> bool {
-    found.state() == Some(BlockState::Freed) && !chunk::is_certainly_released(block)
+/// What lies in front of a block tells only where glibc's allocator is underneath; with another one
+/// a second release goes unreported rather than a first one reported.
+pub(super) fn is_somebody_elses(found: &Found<'_>, real: Real, block: usize) -> bool {
+    found.state() == Some(BlockState::Freed)
+        && !(real.is_above_glibc() && chunk::is_certainly_released(block))
 }
 
 /// Whether a live block of another family is not the one on record: that was released on a path

@@ -95,7 +95,7 @@ fn resize(request: Request, mut call: impl FnMut(Option<usize>) -> usize) -> usi
     match tracker.ledger().find(Address::new(block)) {
         None => resize_unknown(request, tracker, call),
         Some(found) if concerns_us(&found, frame) => {
-            if is_anothers(&found, block) {
+            if is_anothers(&found, request.real, block) {
                 call(None)
             } else {
                 resize_known(request, tracker, call)
@@ -110,10 +110,10 @@ fn concerns_us(found: &Found<'_>, frame: Frame) -> bool {
     !is_our_own_work() && (is_live || !outer::is_part_of_another_call(frame))
 }
 
-fn is_anothers(found: &Found<'_>, block: usize) -> bool {
+fn is_anothers(found: &Found<'_>, real: Real, block: usize) -> bool {
     let _errno = KeptErrno::keep();
     let _ours = OurOwnWork::begin();
-    is_somebody_elses(found, block)
+    is_somebody_elses(found, real, block)
 }
 
 /// Resizes a block from outside the ledger: what comes of it is a new block like any other.

@@ -8,6 +8,7 @@
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 use super::functions::{FUNCTION_COUNT, Function};
+use crate::ledger::FamilyId;
 
 /// Real functions of one name that are told apart. A slot that holds yet another one is left
 /// alone and counted.
@@ -67,7 +68,11 @@ pub(super) fn variant_for(function: Function, target: Target) -> Option<Variant>
                 .position(|place| place.load(Ordering::Relaxed) == 0)
         })?;
     let bit = 1 << place;
-    if target.standard {
+    // The operators of the C++ run time call the process's `malloc`, whose row comes first.
+    let is_over_another = function.family() != FamilyId::MALLOC
+        && place_is_taken(Function::Malloc)
+        && !is_standard(Function::Malloc, MAIN_VARIANT);
+    if target.standard && !is_over_another {
         STANDARD[function as usize].fetch_or(bit, Ordering::Relaxed);
     } else {
         STANDARD[function as usize].fetch_and(!bit, Ordering::Relaxed);
@@ -75,6 +80,10 @@ pub(super) fn variant_for(function: Function, target: Target) -> Option<Variant>
     // Released to the threads that find the entry in a slot: the slot is stored afterwards.
     row[place].store(target.address, Ordering::Release);
     Some(Variant(place))
+}
+
+fn place_is_taken(function: Function) -> bool {
+    address(function, MAIN_VARIANT) != 0
 }
 
 /// Forgets variants whose real function is no longer there: `is_loaded` says so. The main variant

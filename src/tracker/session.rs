@@ -15,6 +15,7 @@ use crate::memory::reentry::{OurOwnWork, as_the_program};
 use crate::memory::sync::{AtomicU32, Ordering};
 use parking_lot::{Mutex, MutexGuard};
 use std::cell::RefCell;
+use std::mem::ManuallyDrop;
 use std::time::{Instant, SystemTime};
 
 /// Notes of trouble kept for the report.
@@ -301,7 +302,13 @@ struct HeldLocks {
 }
 
 thread_local! {
-    static HELD: RefCell<Option<HeldLocks>> = const { RefCell::new(None) };
+    /// Without a destructor, whose registration would have libc allocate from the program's heap.
+    static HELD: RefCell<Option<ManuallyDrop<HeldLocks>>> = const { RefCell::new(None) };
+}
+
+fn give_locks_back() {
+    let locks = HELD.try_with(RefCell::take).ok().flatten();
+    drop(locks.map(ManuallyDrop::into_inner));
 }
 
 pub(super) extern "C" fn before_fork() {
@@ -314,18 +321,18 @@ pub(super) extern "C" fn before_fork() {
         _findings: tracker.findings.hold(),
         _slots: tracker.guarded.hold(),
     };
-    let _ = HELD.try_with(|held| held.replace(Some(locks)));
+    let _ = HELD.try_with(|held| held.replace(Some(ManuallyDrop::new(locks))));
 }
 
 pub(super) extern "C" fn after_fork_in_parent() {
     let _ours = OurOwnWork::begin();
-    let _ = HELD.try_with(|held| held.replace(None));
+    give_locks_back();
 }
 
 /// The child begins a ledger view of its own: what it inherited is baseline, not leak.
 pub(super) extern "C" fn after_fork_in_child() {
     let _ours = OurOwnWork::begin();
-    let _ = HELD.try_with(|held| held.replace(None));
+    give_locks_back();
     let Some(tracker) = existing() else { return };
     let session = &tracker.session;
     session.process.store(std::process::id(), Ordering::Relaxed);

@@ -15,6 +15,10 @@ pub struct CaptureCounters {
     pub byte_count: u64,
     /// Stacks of more than [`super::PYTHON_FRAME_COUNT_MAX`] Python frames, cut there.
     pub stack_cut_count: u64,
+    /// Stacks of more native frames than are kept, cut there.
+    pub native_cut_count: u64,
+    /// Stacks whose native frames end where nothing says how to go on.
+    pub native_lost_count: u64,
     /// Stacks for which there was no room; their events have no origin.
     pub stack_dropped_count: u64,
     /// Places for which there was no room; their stacks lack a frame.
@@ -36,12 +40,15 @@ impl Capture {
         let modules = self.sites.modules().records();
         let byte_count =
             stacks.byte_count() + sites.byte_count() + texts.byte_count() + modules.byte_count();
+        let (native_cut_count, native_lost_count) = self.unwinder.cut_and_lost_counts();
         CaptureCounters {
             stack_count: stacks.len() as u64,
             site_count: sites.len() as u64,
             text_count: texts.len() as u64,
             byte_count: byte_count as u64,
             stack_cut_count: self.stacks.cut_count(),
+            native_cut_count,
+            native_lost_count,
             stack_dropped_count: stacks.dropped_count(),
             site_dropped_count: sites.dropped_count(),
             module_dropped_count: modules.dropped_count(),

@@ -55,7 +55,7 @@ impl Capture {
                 line,
                 address: 0,
             }],
-            Some(Site::Caller { module, offset }) => {
+            Some(Site::Caller { module, offset, .. }) => {
                 self.symbolizer.frames(&self.sites, module, offset)
             }
             Some(Site::Foreign { .. }) | None => Vec::new(),

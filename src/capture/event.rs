@@ -3,6 +3,7 @@
 use super::foreign::ForeignFunctionId;
 use super::hash::Hash;
 use super::location::LocationId;
+use super::native::Registers;
 use crate::memory::FrameAddress;
 
 /// What the caller of an exported function knows about the place of an event.
@@ -10,7 +11,9 @@ use crate::memory::FrameAddress;
 pub struct EventPlace {
     /// The return address into the native code that called us, or [`FrameAddress::UNKNOWN`].
     pub caller: FrameAddress,
-    /// What a C caller said, or [`LocationId::NONE`]. Stands in front of `caller`.
+    /// Where unwinding begins, or [`Registers::UNKNOWN`]: then `caller` is the only native frame.
+    pub registers: Registers,
+    /// What a C caller said, or [`LocationId::NONE`]. Stands for all native frames.
     pub location: LocationId,
 }
 
@@ -18,6 +21,7 @@ impl EventPlace {
     /// Nothing is known.
     pub const UNKNOWN: Self = Self {
         caller: FrameAddress::UNKNOWN,
+        registers: Registers::UNKNOWN,
         location: LocationId::NONE,
     };
 }
@@ -32,19 +36,14 @@ pub(super) struct Event {
 }
 
 impl Event {
-    /// What its stack is recognised by, together with the number of the Python stack.
+    /// What its stack is recognised by, together with the numbers of the Python stack and of the
+    /// native one.
     #[inline]
-    pub(super) fn key(self, python: u64) -> u64 {
-        /// Tells the number of a location from an address.
-        const LOCATION: u64 = 1 << 63;
+    pub(super) fn key(self, python: u64, native: u64) -> u64 {
         const FOREIGN_SHIFT: u32 = 40;
-        let place = match self.place.location {
-            LocationId::NONE => self.place.caller.return_address() as u64,
-            location => u64::from(location.site().0) | LOCATION,
-        };
         let foreign = u64::from(self.foreign.0.0) << FOREIGN_SHIFT;
         Hash::seeded(python)
-            .with(place)
+            .with(native)
             .with(foreign ^ self.generation)
             .get()
     }

@@ -17,6 +17,7 @@ mod hash;
 mod intern_table;
 mod location;
 mod native;
+mod native_stack;
 mod python;
 mod seen_cache;
 mod site_table;
@@ -29,12 +30,14 @@ pub use self::event::EventPlace;
 pub use self::foreign::ForeignFunctionId;
 pub use self::frame::{ForeignFunction, Frame, SuppliedFrame};
 pub use self::location::LocationId;
+pub use self::native::load_generation::begin_new as forget_native_places;
+pub use self::native::{NATIVE_FRAME_COUNT_MAX, NativeDepth, Registers};
 pub use self::python::{PythonStatus, PythonVersion, without_python_frames};
 pub use self::stack_table::PYTHON_FRAME_COUNT_MAX;
 
 use self::event::Event;
 use self::hash::Hash;
-use self::native::Symbolizer;
+use self::native::{Symbolizer, Unwinder};
 use self::python::{Place, Python, View, lifetime};
 use self::seen_cache::SeenCache;
 use self::site_table::{Site, SiteId, SiteTable};
@@ -66,6 +69,7 @@ pub struct Capture {
     seen_sites: SeenCache,
     seen_foreign_functions: SeenCache,
     python: Python,
+    unwinder: Unwinder,
     symbolizer: Symbolizer,
     hidden_directories: [AtomicU32; HIDDEN_DIRECTORY_COUNT_MAX],
 }
@@ -81,6 +85,7 @@ impl Capture {
             seen_sites: SeenCache::new(SITE_CACHE_BITS)?,
             seen_foreign_functions: SeenCache::new(FOREIGN_CACHE_BITS)?,
             python: Python::default(),
+            unwinder: Unwinder::new()?,
             symbolizer: Symbolizer::default(),
             hidden_directories: Default::default(),
         })
@@ -109,7 +114,7 @@ impl Capture {
                 None => get(Word::SuppliedOrigin) as u64,
             },
         };
-        let key = event.key(python);
+        let key = event.key(python, self.native_key(&event.place));
         match self.seen_stacks.get(key) {
             Some(DROPPED_STACK) => StackId::UNKNOWN,
             Some(number) => StackId(number),
@@ -145,7 +150,8 @@ impl Capture {
     /// Puts the stack together and finds it by content.
     fn resolve(&self, event: Event, view: View<'_>) -> StackId {
         let mut stack = NewStack::new(event.foreign.0);
-        stack.push(self.native_site(event.place));
+        let native = self.native_stack(&event.place);
+        native.inner().iter().for_each(|&site| stack.push(site));
         let mut has_frames = false;
         let is_cut = match view {
             View::Off => false,
@@ -163,23 +169,11 @@ impl Capture {
         if !has_frames {
             self.supplied_sites().for_each(|site| stack.push(site));
         }
+        native.outer().iter().for_each(|&site| stack.push(site));
         if is_cut {
             self.stacks.note_cut();
         }
         self.stacks.intern(&stack)
-    }
-
-    fn native_site(&self, place: EventPlace) -> SiteId {
-        if place.location != LocationId::NONE {
-            return place.location.site();
-        }
-        if !place.caller.is_known() {
-            return SiteId::NONE;
-        }
-        let key = Hash::seeded(2)
-            .with(place.caller.return_address() as u64)
-            .get();
-        self.seen_site(key, || native::intern(&self.sites, place.caller))
     }
 
     /// The site remembered under `key`, or what `find` answers, remembered from now on.
@@ -225,6 +219,9 @@ impl Capture {
     /// Stands in front of the function that releases code objects, so that what is remembered of
     /// one is forgotten when it dies.
     pub fn connect_python(&self) -> PythonStatus {
+        if let Some(code) = python::some_code() {
+            self.unwinder.set_interpreter(code);
+        }
         self.python.connect()
     }
 
@@ -306,6 +303,14 @@ impl Capture {
         let supplied = u32::try_from(get(Word::SuppliedOrigin)).unwrap_or(0);
         let sites = self.stacks.sites(StackId(supplied));
         sites.filter(|&site| matches!(self.sites.site(site), Some(Site::Python { .. })))
+    }
+}
+
+/// Native code.
+impl Capture {
+    /// Changes how much of the native stack is kept, from now on.
+    pub fn set_native_depth(&self, depth: NativeDepth) {
+        self.unwinder.set_depth(depth);
     }
 }
 

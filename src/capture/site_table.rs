@@ -53,6 +53,8 @@ pub(super) enum Site {
         module: ModuleId,
         /// The return address relative to the module's bias; in no module, the address itself.
         offset: u64,
+        /// Whether the frame is the interpreter's, libffi's or ours.
+        is_internal: bool,
     },
     /// A function that Python calls through ctypes or cffi.
     Foreign {
@@ -113,6 +115,7 @@ impl SiteTable {
             CALLER => Site::Caller {
                 module: ModuleId(first.0),
                 offset: u64::from(high) << 32 | u64::from(low),
+                is_internal: second.0 != 0,
             },
             FOREIGN => Site::Foreign {
                 library: first,
@@ -150,9 +153,13 @@ fn words_of(site: Site) -> [u32; 5] {
             function,
             line,
         } => [LOCATION, file.0, function.0, line, 0],
-        Site::Caller { module, offset } => {
+        Site::Caller {
+            module,
+            offset,
+            is_internal,
+        } => {
             let (low, high) = halves(offset);
-            [CALLER, module.0, 0, low, high]
+            [CALLER, module.0, u32::from(is_internal), low, high]
         }
         Site::Foreign { library, name } => [FOREIGN, library.0, name.0, 0, 0],
     }
@@ -180,6 +187,7 @@ mod tests {
             Site::Caller {
                 module: ModuleId(3),
                 offset: 0x7f12_3456_789a,
+                is_internal: true,
             },
             Site::Foreign {
                 library: one,

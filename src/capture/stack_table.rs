@@ -4,6 +4,7 @@
 //! are created anew for the same text therefore give the same [`StackId`].
 
 use super::intern_table::InternTable;
+use super::native::NATIVE_FRAME_COUNT_MAX;
 use super::site_table::SiteId;
 use crate::ledger::StackId;
 use crate::memory::sync::{AtomicU64, Ordering};
@@ -17,10 +18,10 @@ const STACK_COUNT_MAX: usize = 100;
 /// How many Python frames of a stack are kept, counted from the innermost.
 pub const PYTHON_FRAME_COUNT_MAX: usize = 64;
 
-/// The Python frames and the native one in front of them.
-const SITE_COUNT_MAX: usize = PYTHON_FRAME_COUNT_MAX + 1;
+/// The Python frames and the native ones around them.
+const SITE_COUNT_MAX: usize = PYTHON_FRAME_COUNT_MAX + NATIVE_FRAME_COUNT_MAX;
 
-/// A stack being put together; lives on the thread's own stack, 264 bytes.
+/// A stack being put together; lives on the thread's own stack, half a kilobyte.
 #[derive(Debug)]
 pub(super) struct NewStack {
     foreign: SiteId,

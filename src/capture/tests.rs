@@ -10,8 +10,8 @@ fn capture() -> Capture {
 
 fn at_location(location: LocationId) -> EventPlace {
     EventPlace {
-        caller: FrameAddress::UNKNOWN,
         location,
+        ..EventPlace::UNKNOWN
     }
 }
 
@@ -43,7 +43,11 @@ fn a_location_stands_in_front_of_the_caller() {
     };
     assert_eq!(capture.frames(stack), [expected]);
     let caller = FrameAddress::from_return_address(0x1000);
-    assert_eq!(capture.here(EventPlace { caller, location }), stack);
+    let both = EventPlace {
+        caller,
+        ..at_location(location)
+    };
+    assert_eq!(capture.here(both), stack);
     assert_ne!(
         capture.here(EventPlace {
             caller,

@@ -24,6 +24,10 @@ pub struct Fault {
     pub is_write: Option<bool>,
     /// The instruction that did it.
     pub instruction: usize,
+    /// The stack pointer then; zero where the processor does not say.
+    pub stack_pointer: usize,
+    /// The frame pointer then; zero as above.
+    pub frame_pointer: usize,
 }
 
 /// Decides about an access on the thread that made it: `true` when it may be tried again.
@@ -150,16 +154,11 @@ unsafe fn fault_of(info: *mut libc::siginfo_t, context: *mut c_void) -> Option<F
     // SAFETY: the kernel's own codes for these signals come with an address.
     let address = Address::of(unsafe { info.si_addr() }.cast::<u8>());
     // SAFETY: the caller's duty.
-    let (is_write, instruction) = unsafe { registers(context) };
-    Some(Fault {
-        address,
-        is_write,
-        instruction,
-    })
+    Some(unsafe { with_registers(address, context) })
 }
 
 #[cfg(target_arch = "x86_64")]
-unsafe fn registers(context: *mut c_void) -> (Option<bool>, usize) {
+unsafe fn with_registers(address: Address, context: *mut c_void) -> Fault {
     const WRITE: i64 = 2;
     // SAFETY: the third argument of such a handler is this structure.
     let context = unsafe { &*context.cast::<libc::ucontext_t>() };
@@ -167,14 +166,25 @@ unsafe fn registers(context: *mut c_void) -> (Option<bool>, usize) {
         let index = usize::try_from(number).unwrap_or_default();
         context.uc_mcontext.gregs.get(index).copied().unwrap_or(0)
     };
-    let is_write = register(libc::REG_ERR) & WRITE != 0;
-    let instruction = register(libc::REG_RIP).cast_unsigned();
-    (Some(is_write), usize::try_from(instruction).unwrap_or(0))
+    let place = |number| usize::try_from(register(number).cast_unsigned()).unwrap_or(0);
+    Fault {
+        address,
+        is_write: Some(register(libc::REG_ERR) & WRITE != 0),
+        instruction: place(libc::REG_RIP),
+        stack_pointer: place(libc::REG_RSP),
+        frame_pointer: place(libc::REG_RBP),
+    }
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-unsafe fn registers(_context: *mut c_void) -> (Option<bool>, usize) {
-    (None, 0)
+unsafe fn with_registers(address: Address, _context: *mut c_void) -> Fault {
+    Fault {
+        address,
+        is_write: None,
+        instruction: 0,
+        stack_pointer: 0,
+        frame_pointer: 0,
+    }
 }
 
 /// Does what would have been done without us.

@@ -13,7 +13,7 @@ use super::barrier::barrier;
 use super::caller::{called_from, jump_with_caller};
 use super::pointers;
 use crate::capture::{EventPlace, LocationId};
-use crate::memory::{Address, FrameAddress};
+use crate::memory::Address;
 use crate::tracker::explicit::{Explicit, NATURAL_ALIGNMENT, Request};
 use crate::tracker::{Tracker, tracker};
 use std::ffi::{c_char, c_void};
@@ -241,7 +241,7 @@ unsafe fn written_at(file: *const c_char, line: u32, function: *const c_char) ->
     };
     let location = tracker().map_or(LocationId::NONE, location);
     EventPlace {
-        caller: FrameAddress::UNKNOWN,
         location,
+        ..EventPlace::UNKNOWN
     }
 }

@@ -3,7 +3,7 @@
 //! A naked function has no frame yet, so the return address is on top of the stack (x86-64) or in
 //! the link register (AArch64). It is passed on as one argument more than the export has.
 
-use crate::capture::{EventPlace, LocationId};
+use crate::capture::EventPlace;
 use crate::memory::FrameAddress;
 
 /// Jumps to `$inner` with the return address as the argument in `$register` (x86-64) or
@@ -36,6 +36,6 @@ pub(super) fn called_from(caller: usize) -> EventPlace {
     let caller = FrameAddress::from_return_address(caller);
     EventPlace {
         caller,
-        location: LocationId::NONE,
+        ..EventPlace::UNKNOWN
     }
 }

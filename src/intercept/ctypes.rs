@@ -11,7 +11,7 @@
 use std::ptr::NonNull;
 
 use super::call_results::{self, Returned};
-use super::entry::Frame;
+use super::entry::{Frame, FramePlace};
 use super::errno::KeptErrno;
 use super::ffi_layout::CallInterface;
 use super::foreign_notes::{self, ForeignCall, ForeignNotes};
@@ -30,7 +30,7 @@ pub(super) extern "C-unwind" fn ffi_call(
     function: usize,
     result: usize,
     arguments: usize,
-    frame: Frame,
+    frame: FramePlace,
     variant: Variant,
 ) {
     let call = Call {
@@ -39,7 +39,7 @@ pub(super) extern "C-unwind" fn ffi_call(
         result,
         arguments,
     };
-    call.make(Real::of(Function::FfiCall, variant), frame);
+    call.make(Real::of(Function::FfiCall, variant), frame.frame());
 }
 
 /// The same under the name that cffi's own copy of libffi has.
@@ -48,7 +48,7 @@ pub(super) extern "C-unwind" fn cffi_ffi_call(
     function: usize,
     result: usize,
     arguments: usize,
-    frame: Frame,
+    frame: FramePlace,
     variant: Variant,
 ) {
     let call = Call {
@@ -57,7 +57,7 @@ pub(super) extern "C-unwind" fn cffi_ffi_call(
         result,
         arguments,
     };
-    call.make(Real::of(Function::CffiFfiCall, variant), frame);
+    call.make(Real::of(Function::CffiFfiCall, variant), frame.frame());
 }
 
 /// A foreign call about to be made.

@@ -130,6 +130,7 @@ const fn role_name(role: Role) -> &'static str {
         Role::HandOver => "allocates for its caller",
         Role::Lookup => "looks symbols up",
         Role::ForeignCall => "calls foreign functions",
+        Role::Unload => "unloads libraries",
         Role::StartThread => "starts threads",
         Role::Signal => "says what happens on a signal",
         Role::Leave => "ends the process",

@@ -1,7 +1,7 @@
 //! The first instructions of every intercepted call.
 //!
-//! An entry adds two arguments to those of the call, the place of the return address and the
-//! variant, and jumps on: the caller's return address stays where it is, so unwinding and
+//! An entry adds to the arguments of the call: the place of the return address, the caller's frame
+//! pointer (for unwinding) and the variant, and jumps on: the caller's return address stays where it is, so unwinding and
 //! exceptions see the call as it was made. Entries are never exported: the slots that hold them
 //! are written by hand, and our own calls to these functions go straight to the real ones.
 
@@ -14,15 +14,36 @@ use super::functions::{FUNCTION_COUNT, Function, for_each_function};
 use super::owner::Owner;
 use super::page_kinds::{self, PageKind};
 use super::targets::{TARGETS, VARIANT_COUNT, Variant};
+use crate::capture::Registers;
 use crate::memory::FrameAddress;
 
 /// An entry: only ever called through a slot, with the real function's arguments.
 pub(super) type Entry = unsafe extern "C-unwind" fn();
 
-/// Where a call came from: the place of the return address on the caller's stack.
+/// Where a call came from: the place of the return address on the caller's stack, and the caller's
+/// frame pointer. Passed in two registers.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(super) struct Frame {
+    place: *const usize,
+    frame_pointer: usize,
+}
+
+/// The same of a call with four arguments, for which one register is left.
 #[derive(Clone, Copy, Debug)]
 #[repr(transparent)]
-pub(super) struct Frame(*const usize);
+pub(super) struct FramePlace(*const usize);
+
+impl FramePlace {
+    /// The frame, without its frame pointer.
+    #[inline(always)]
+    pub(super) fn frame(self) -> Frame {
+        Frame {
+            place: self.0,
+            frame_pointer: 0,
+        }
+    }
+}
 
 impl Frame {
     /// The return address: who called.
@@ -30,13 +51,23 @@ impl Frame {
     pub(super) fn caller(self) -> FrameAddress {
         // SAFETY: an entry passed its own stack pointer, where the call that reached it had left
         // the return address; it stays there until the intercepted function returns.
-        FrameAddress::from_return_address(unsafe { *self.0 })
+        FrameAddress::from_return_address(unsafe { *self.place })
     }
 
     /// The stack pointer at the call: where the return address lies.
     #[inline(always)]
     pub(super) fn stack_pointer(self) -> usize {
-        self.0.addr()
+        self.place.addr()
+    }
+
+    /// Where unwinding begins: the caller as it goes on when the call has returned.
+    #[inline(always)]
+    pub(super) fn registers(self) -> Registers {
+        Registers {
+            return_address: self.caller().return_address(),
+            stack_pointer: self.stack_pointer() + size_of::<usize>(),
+            frame_pointer: self.frame_pointer,
+        }
     }
 
     /// A frame made of a place that holds an address, for tests.
@@ -46,22 +77,25 @@ impl Frame {
         reason = "the place is what matters"
     )]
     pub(super) fn of_place(place: &usize) -> Self {
-        Self(place)
+        Self {
+            place,
+            frame_pointer: 0,
+        }
     }
 }
 
 macro_rules! body {
     (one, $place:ident, $variant:ident, $ours:path) => {
-        naked_asm!(".cfi_startproc", "endbr64", "mov rsi, rsp", "mov edx, {variant}", "jmp {ours}",
-            ".cfi_endproc", variant = const $variant, ours = sym $ours)
+        naked_asm!(".cfi_startproc", "endbr64", "mov rsi, rsp", "mov rdx, rbp",
+            "mov ecx, {variant}", "jmp {ours}", ".cfi_endproc", variant = const $variant, ours = sym $ours)
     };
     (two, $place:ident, $variant:ident, $ours:path) => {
-        naked_asm!(".cfi_startproc", "endbr64", "mov rdx, rsp", "mov ecx, {variant}", "jmp {ours}",
-            ".cfi_endproc", variant = const $variant, ours = sym $ours)
+        naked_asm!(".cfi_startproc", "endbr64", "mov rdx, rsp", "mov rcx, rbp",
+            "mov r8d, {variant}", "jmp {ours}", ".cfi_endproc", variant = const $variant, ours = sym $ours)
     };
     (three, $place:ident, $variant:ident, $ours:path) => {
-        naked_asm!(".cfi_startproc", "endbr64", "mov rcx, rsp", "mov r8d, {variant}", "jmp {ours}",
-            ".cfi_endproc", variant = const $variant, ours = sym $ours)
+        naked_asm!(".cfi_startproc", "endbr64", "mov rcx, rsp", "mov r8, rbp",
+            "mov r9d, {variant}", "jmp {ours}", ".cfi_endproc", variant = const $variant, ours = sym $ours)
     };
     (four, $place:ident, $variant:ident, $ours:path) => {
         naked_asm!(".cfi_startproc", "endbr64", "mov r8, rsp", "mov r9d, {variant}", "jmp {ours}",
@@ -93,7 +127,8 @@ macro_rules! body {
             "push rdi", ".cfi_adjust_cfa_offset 8",
             "push rsi", ".cfi_adjust_cfa_offset 8",
             "sub rsp, 8", ".cfi_adjust_cfa_offset 8",
-            "mov ecx, {variant}",
+            "mov rcx, rbp",
+            "mov r8d, {variant}",
             "call {ours}",
             "add rsp, 8", ".cfi_adjust_cfa_offset -8",
             "pop rsi", ".cfi_adjust_cfa_offset -8",

@@ -26,6 +26,8 @@ pub(super) enum Role {
     Lookup,
     /// Calls a foreign function for Python.
     ForeignCall,
+    /// Unloads a library.
+    Unload,
     /// Starts a thread.
     StartThread,
     /// Says what happens on a signal.
@@ -127,6 +129,7 @@ macro_rules! for_each_function {
             Demangle, "__cxa_demangle", MALLOC, HandOver, hand_over, crate::intercept::hand_over::in_progress;
 
             Dlsym, "dlsym", MALLOC, Lookup, lookup, crate::intercept::lookup::dlsym;
+            Dlclose, "dlclose", MALLOC, Unload, one, crate::intercept::unload::dlclose;
             FfiCall, "ffi_call", MALLOC, ForeignCall, four, crate::intercept::ctypes::ffi_call;
             CffiFfiCall, "cffistatic_ffi_call", MALLOC, ForeignCall, four,
                 crate::intercept::ctypes::cffi_ffi_call;

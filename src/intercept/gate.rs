@@ -10,7 +10,8 @@ use super::hand_over;
 use super::outer;
 use super::owner::Owner;
 use super::page_kinds::{self, PageKind};
-use crate::capture::{EventPlace, LocationId};
+use super::stack;
+use crate::capture::EventPlace;
 use crate::ledger::FamilyId;
 use crate::ledger::record::flag;
 use crate::memory::FrameAddress;
@@ -74,7 +75,7 @@ pub(super) fn admit(frame: Frame, family: FamilyId) -> Option<Admission> {
     }
     Some(Admission {
         tracker: tracker::tracker()?,
-        place: place_of(caller),
+        place: place_of(frame, caller),
         flags,
     })
 }
@@ -152,13 +153,24 @@ pub(super) fn place_for(frame: Frame) -> EventPlace {
     } else {
         None
     };
-    place_of(behalf.unwrap_or(caller))
+    place_of(frame, behalf.unwrap_or(caller))
 }
 
-/// An event's place, by its caller.
-pub(super) fn place_of(caller: FrameAddress) -> EventPlace {
+/// An event's place: its stack is unwound from `frame`, unless the machinery of foreign calls made
+/// it itself and `caller` is unknown.
+#[inline]
+fn place_of(frame: Frame, caller: FrameAddress) -> EventPlace {
+    stack::learn();
+    EventPlace {
+        registers: frame.registers(),
+        ..place_of_caller(caller)
+    }
+}
+
+/// An event's place, by its caller alone.
+pub(super) fn place_of_caller(caller: FrameAddress) -> EventPlace {
     EventPlace {
         caller,
-        location: LocationId::NONE,
+        ..EventPlace::UNKNOWN
     }
 }

@@ -52,6 +52,7 @@ mod threads;
 mod truncation;
 mod type_call;
 mod unknown;
+mod unload;
 
 pub use doctor::{Doctor, ForeignCallState, FunctionState, ObjectState, SlotState, doctor};
 pub use install::{InstallError, install, remove};

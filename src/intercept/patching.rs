@@ -18,6 +18,7 @@ use super::loaded::{self, ListAge};
 use super::owner::KnownPlaces;
 use super::page_kinds;
 use super::pass::Pass;
+use crate::capture;
 use crate::memory::reentry::OurOwnWork;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
@@ -43,6 +44,8 @@ static BOOK: SharedBook = SharedBook {
 
 /// The age of the list at the last pass, for the quick question.
 static SEEN_ADDED: AtomicU64 = AtomicU64::new(0);
+/// How many objects had been unloaded by then.
+static SEEN_REMOVED: AtomicU64 = AtomicU64::new(0);
 /// When to look again at what was looked at (milliseconds of a steady clock); zero: not.
 static LOOK_AGAIN_AT: AtomicU64 = AtomicU64::new(0);
 /// Whether slots are rewritten at all.
@@ -118,6 +121,10 @@ pub(super) fn look_for_new_libraries(places: &KnownPlaces) {
         return;
     }
     let age = loaded::list_age();
+    if age.removed_count != SEEN_REMOVED.load(Ordering::Relaxed) {
+        SEEN_REMOVED.store(age.removed_count, Ordering::Relaxed);
+        capture::forget_native_places();
+    }
     let due = LOOK_AGAIN_AT.load(Ordering::Relaxed);
     if age.added_count != SEEN_ADDED.load(Ordering::Acquire) || (due != 0 && milliseconds() >= due)
     {
@@ -141,6 +148,7 @@ fn look_now(places: &KnownPlaces, due: u64) {
 /// Makes a pass and decides when the next look is due.
 fn make_pass(book: &mut Book, places: &KnownPlaces, again: bool) {
     let mut waiting_count = 0;
+    capture::forget_native_places();
     let changed_before = slot_count(book);
     loaded::with_images(&mut |images, age| {
         let pass = Pass::new(images, places, milliseconds());

@@ -43,6 +43,14 @@ pub(super) fn may_be_in_use(address: usize, stack_pointer: usize) -> bool {
     }
 }
 
+/// Sees to it that the bounds are known: whoever unwinds reads no further.
+#[inline]
+pub(super) fn learn() {
+    if get(Word::StackTop) == 0 {
+        find_bounds();
+    }
+}
+
 /// The thread's stack; `None` when the system does not say.
 fn bounds() -> Option<Range> {
     let top = get(Word::StackTop);

@@ -11,7 +11,7 @@
 use std::ffi::c_void;
 use std::ptr::NonNull;
 
-use super::entry::Frame;
+use super::entry::{Frame, FramePlace};
 use super::errno::KeptErrno;
 use super::foreign_notes::{self, ForeignCall, ForeignNotes};
 use super::functions::Function;
@@ -42,9 +42,10 @@ pub(super) extern "C-unwind" fn pthread_create(
     attributes: usize,
     start: Start,
     argument: *mut c_void,
-    frame: Frame,
+    frame: FramePlace,
     variant: Variant,
 ) -> usize {
+    let frame = frame.frame();
     let real = Real::of(Function::PthreadCreate, variant);
     let plain = [
         thread,
@@ -80,7 +81,7 @@ fn legacy(start: Start, argument: *mut c_void, frame: Frame) -> Option<Box<Legac
     let origin = match get(Word::SuppliedOrigin) {
         0 => tracker::existing()?
             .capture()
-            .here(gate::place_of(frame.caller())),
+            .here(gate::place_of_caller(frame.caller())),
         // Started by a thread that has no Python code either.
         origin => StackId(u32::try_from(origin).ok()?),
     };

@@ -203,7 +203,7 @@ fn word<'object>(object: Object, offset: usize) -> &'object AtomicUsize {
     unsafe { AtomicUsize::from_ptr(place) }
 }
 
-/// What the types hold: adds the place of the return address.
+/// What the types hold: adds the place of the return address and the frame pointer.
 ///
 /// # Safety
 /// * Called by the interpreter as `tp_call` of a function type of ctypes.
@@ -213,6 +213,7 @@ unsafe extern "C-unwind" fn entry(_function: Object, _arguments: Object, _names:
         ".cfi_startproc",
         "endbr64",
         "mov rcx, rsp",
+        "mov r8, rbp",
         "jmp {ours}",
         ".cfi_endproc",
         ours = sym call,

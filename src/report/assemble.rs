@@ -204,6 +204,8 @@ fn limits(snapshot: &Snapshot, capture: CaptureCounters) -> Limits {
             snapshot.statistics.unguarded_block_count,
         ),
         ("record_superseded_count", ledger.superseded_record_count),
+        ("native_stack_cut_count", capture.native_cut_count),
+        ("native_stack_lost_count", capture.native_lost_count),
         ("site_dropped_count", capture.site_dropped_count),
         ("module_dropped_count", capture.module_dropped_count),
         ("text_cut_count", capture.text_cut_count),

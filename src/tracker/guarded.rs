@@ -5,7 +5,7 @@
 //! the next event: the stack for signals may be too small for what a callback does.
 
 use super::{Tracker, existing};
-use crate::capture::{EventPlace, LocationId};
+use crate::capture::{EventPlace, LocationId, Registers};
 use crate::detect::damage;
 use crate::detect::diagnose::{self, Attempt};
 use crate::detect::fault::{self, Fault};
@@ -178,9 +178,15 @@ impl Tracker {
         let Some((record, kind, offset)) = self.judge_access(fault.address, nearby) else {
             return;
         };
+        // One past the instruction, where a return address would be.
+        let return_address = fault.instruction + 1;
         let place = EventPlace {
-            // One past the instruction, where a return address would be.
-            caller: FrameAddress::from_return_address(fault.instruction + 1),
+            caller: FrameAddress::from_return_address(return_address),
+            registers: Registers {
+                return_address,
+                stack_pointer: fault.stack_pointer,
+                frame_pointer: fault.frame_pointer,
+            },
             location: LocationId::NONE,
         };
         let finding = Finding {

@@ -1,5 +1,6 @@
 //! Options as text: `scope=explicit:check=quarantine,redzone:json=/path/%p.json`.
 
+use crate::capture::NativeDepth;
 use std::fmt;
 
 /// Which allocations enter the ledger.
@@ -34,6 +35,18 @@ pub enum NativeStacks {
     Boundary,
     /// The whole stack.
     Full,
+}
+
+impl NativeStacks {
+    /// The same as an order to `capture`.
+    #[must_use]
+    pub fn depth(self) -> NativeDepth {
+        match self {
+            Self::Off => NativeDepth::Caller,
+            Self::Boundary => NativeDepth::Boundary,
+            Self::Full => NativeDepth::Full,
+        }
+    }
 }
 
 /// How Python frames are found.

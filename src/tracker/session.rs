@@ -273,7 +273,9 @@ impl Tracker {
     /// As for [`Session::start`].
     pub fn start(&self, options: Options) -> Result<(), StateError> {
         self.session.start(options)?;
-        self.set_guard_interval(self.session.options().effective_guard_interval());
+        let options = self.session.options();
+        self.set_guard_interval(options.effective_guard_interval());
+        self.capture.set_native_depth(options.native_stacks.depth());
         self.capture.connect_python();
         Ok(())
     }

@@ -24,7 +24,6 @@ pub(super) struct Loaded {
     /// What the loader added to the addresses in its file.
     pub(super) bias: usize,
     /// Where its table of unwind rules (`.eh_frame_hdr`) is; zero without one.
-    #[cfg_attr(not(test), expect(dead_code, reason = "unwinding comes next"))]
     pub(super) unwind_table: usize,
     name: *const c_char,
 }
@@ -88,6 +87,54 @@ impl Loaded {
         // loaded segment, and the object stays loaded as for `name`.
         Some(unsafe { std::slice::from_raw_parts(first, length) })
     }
+}
+
+impl Loaded {
+    /// Whether `address` lies in the object.
+    pub(super) fn contains(&self, address: usize) -> bool {
+        (self.start..self.end).contains(&address)
+    }
+
+    /// The bytes from `address` to the end of the readable segment that contains it.
+    pub(super) fn rest_of_segment(&self, address: usize) -> Option<&[u8]> {
+        let end = self.program_headers()?.find_map(|header| {
+            let number = |place, length| number_at(header, place, length);
+            let is_readable = number(4, 4)? & usize::try_from(libc::PF_R).ok()? != 0;
+            if number(0, 4)? != usize::try_from(libc::PT_LOAD).ok()? || !is_readable {
+                return None;
+            }
+            let start = self.bias.wrapping_add(number(16, 8)?);
+            let end = start.checked_add(number(40, 8)?)?;
+            (start..end).contains(&address).then_some(end)
+        })?;
+        self.bytes(address, end - address)
+    }
+
+    /// The program headers, from the beginning of the object: 56 bytes each.
+    pub(super) fn program_headers(&self) -> Option<impl Iterator<Item = &[u8]>> {
+        const HEADER_COUNT_MAX: usize = 64;
+        const HEADER_BYTES: usize = 56;
+        let header = self.bytes(self.start, 64)?;
+        if header.get(..5)? != b"\x7fELF\x02" {
+            return None;
+        }
+        let first = self.start.checked_add(number_at(header, 32, 8)?)?;
+        let count = number_at(header, 56, 2)?.min(HEADER_COUNT_MAX);
+        Some(
+            (0..count)
+                .map_while(move |index| self.bytes(first + index * HEADER_BYTES, HEADER_BYTES)),
+        )
+    }
+}
+
+/// The little-endian number of `length` bytes at `place`.
+pub(super) fn number_at(bytes: &[u8], place: usize, length: usize) -> Option<usize> {
+    let bytes = bytes.get(place..place + length)?;
+    let number = bytes
+        .iter()
+        .rev()
+        .fold(0_u64, |number, &byte| number << 8 | u64::from(byte));
+    usize::try_from(number).ok()
 }
 
 fn find_function() -> NonZeroUsize {

@@ -1,6 +1,7 @@
-//! Native code: which module and function an address belongs to.
+//! Native code: the frames of a stack, and which module and function an address belongs to.
 //!
-//! Owns the modules that code was seen in, and the names that reports give to places in them.
+//! Owns unwinding, the modules that code was seen in, and the names that reports give to places in
+//! them.
 //! Promises: a place is stored as module and offset, never by a name that may be wrong later; files
 //! are read only for reports, and never one that is not the file that was loaded.
 //!
@@ -13,54 +14,50 @@
 
 mod debug_file;
 mod demangle;
+pub(super) mod load_generation;
 mod loaded;
 mod modules;
+mod registers;
+mod rule;
+mod rule_cache;
+mod stack_window;
 mod symbolize;
 mod symbols;
+mod unwind;
+mod unwind_table;
 
 pub(super) use self::modules::{ModuleId, ModuleTable};
+pub use self::registers::Registers;
 pub(super) use self::symbolize::Symbolizer;
+pub(super) use self::unwind::Unwinder;
+pub use self::unwind::{NATIVE_FRAME_COUNT_MAX, NativeDepth};
 
 use self::loaded::Loaded;
 use super::site_table::{Site, SiteId, SiteTable};
 use crate::memory::{Address, FrameAddress};
 use std::ffi::{CStr, c_char};
 
-/// Stores the place of a caller. Cold: reads the object's notes, once for each return address.
+/// Stores the place of the code that returns to `caller`; `is_internal` says that reports leave the
+/// frame out. Cold: reads the object's notes, once for each return address.
 #[cold]
-pub(super) fn intern(sites: &SiteTable, caller: FrameAddress) -> SiteId {
+pub(super) fn intern(sites: &SiteTable, caller: FrameAddress, is_internal: bool) -> SiteId {
     // The byte before the return address belongs to the call; the return address itself may
     // belong to the next function.
     let loaded = Loaded::containing(Address::new(caller.call_address()));
     let address = caller.return_address() as u64;
     let Some(loaded) = loaded else {
-        let module = ModuleId::NONE;
         return sites.intern(Site::Caller {
-            module,
+            module: ModuleId::NONE,
             offset: address,
+            is_internal,
         });
     };
-    if is_gateway(loaded.name()) {
-        return SiteId::NONE;
-    }
     sites.intern(Site::Caller {
         module: sites.modules().intern(sites.texts(), &loaded),
         offset: address.wrapping_sub(loaded.bias as u64),
+        is_internal,
     })
 }
-
-/// Whether a library only carries calls from Python into others: its frames say nothing that the
-/// Python frame above does not say better.
-fn is_gateway(library: &[u8]) -> bool {
-    let name = library
-        .rsplit(|&byte| byte == b'/')
-        .next()
-        .unwrap_or(library);
-    GATEWAYS.iter().any(|gateway| name.starts_with(gateway))
-}
-
-/// The beginnings of the file names of such libraries.
-const GATEWAYS: [&[u8]; 3] = [b"libffi.so", b"_ctypes.", b"_cffi_backend"];
 
 /// Looks up and stores the name of the function that begins at `function`. Cold, as [`intern`].
 #[cold]
@@ -113,8 +110,13 @@ mod tests {
     use super::*;
     use crate::capture::Frame;
 
+    #[inline(never)]
+    fn with_place(place: usize) -> usize {
+        std::hint::black_box(place) + 1
+    }
+
     fn frames_of(sites: &SiteTable, site: SiteId) -> Vec<Frame> {
-        let Some(Site::Caller { module, offset }) = sites.site(site) else {
+        let Some(Site::Caller { module, offset, .. }) = sites.site(site) else {
             return Vec::new();
         };
         Symbolizer::default().frames(sites, module, offset)
@@ -124,7 +126,11 @@ mod tests {
     fn a_caller_in_a_library_is_named() {
         let sites = SiteTable::new().expect("pages");
         let inside_malloc = (libc::malloc as *const ()).addr() + 1;
-        let site = intern(&sites, FrameAddress::from_return_address(inside_malloc));
+        let site = intern(
+            &sites,
+            FrameAddress::from_return_address(inside_malloc),
+            false,
+        );
         let frames = frames_of(&sites, site);
         let Some(Frame::Native {
             library,
@@ -143,8 +149,8 @@ mod tests {
     #[test]
     fn our_own_code_has_functions_files_and_lines() {
         let sites = SiteTable::new().expect("pages");
-        let inside = (is_gateway as *const ()).addr() + 2;
-        let site = intern(&sites, FrameAddress::from_return_address(inside));
+        let inside = (with_place as *const ()).addr() + 2;
+        let site = intern(&sites, FrameAddress::from_return_address(inside), false);
         let frames = frames_of(&sites, site);
         let Some(Frame::Native {
             function,
@@ -155,24 +161,18 @@ mod tests {
         else {
             panic!("not a native frame");
         };
-        assert!(function.ends_with("native::is_gateway"), "{function}");
+        assert!(
+            function.ends_with("native::tests::with_place"),
+            "{function}"
+        );
         assert!(file.ends_with("src/capture/native/mod.rs"), "{file}");
         assert!(*line > 0);
     }
 
     #[test]
-    fn the_carriers_of_calls_are_left_out() {
-        assert!(is_gateway(b"/lib/x86_64-linux-gnu/libffi.so.8"));
-        assert!(is_gateway(b"_ctypes.cpython-314-x86_64-linux-gnu.so"));
-        assert!(is_gateway(b"/x/_cffi_backend.abi3.so"));
-        assert!(!is_gateway(b"/x/libffibonacci.so"));
-        assert!(!is_gateway(b""));
-    }
-
-    #[test]
     fn a_caller_in_no_object_keeps_its_address() {
         let sites = SiteTable::new().expect("pages");
-        let site = intern(&sites, FrameAddress::from_return_address(0x10));
+        let site = intern(&sites, FrameAddress::from_return_address(0x10), false);
         let expected = Frame::Native {
             library: String::new(),
             function: String::new(),

@@ -5,7 +5,7 @@
 //! replaced; so the identity is taken when code of the object is first seen, and a file with
 //! another identity is never asked.
 
-use super::loaded::Loaded;
+use super::loaded::{Loaded, number_at};
 use crate::capture::hash::halves;
 use crate::capture::intern_table::InternTable;
 use crate::capture::text_table::{TextId, TextTable};
@@ -138,23 +138,13 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 
 /// The build id of a loaded object, from its notes in memory.
 fn build_id(loaded: &Loaded) -> Option<&[u8]> {
-    const HEADER_COUNT_MAX: u16 = 64;
-    const HEADER_BYTES: usize = 56;
-    let header = loaded.bytes(loaded.start, 64)?;
-    if header.get(..5)? != b"\x7fELF\x02" {
-        return None;
-    }
-    let table = number_at(header, 32, 8)?;
-    let count = u16::try_from(number_at(header, 56, 2)?).ok()?;
-    (0..usize::from(count.min(HEADER_COUNT_MAX))).find_map(|index| {
-        let place = loaded.start.checked_add(table)? + index * HEADER_BYTES;
-        let entry = loaded.bytes(place, HEADER_BYTES)?;
-        if number_at(entry, 0, 4)? != libc::PT_NOTE as usize {
+    loaded.program_headers()?.find_map(|header| {
+        if number_at(header, 0, 4)? != libc::PT_NOTE as usize {
             return None;
         }
-        let place = loaded.bias.wrapping_add(number_at(entry, 16, 8)?);
-        let alignment = number_at(entry, 48, 8)?;
-        build_id_in(loaded.bytes(place, number_at(entry, 32, 8)?)?, alignment)
+        let place = loaded.bias.wrapping_add(number_at(header, 16, 8)?);
+        let alignment = number_at(header, 48, 8)?;
+        build_id_in(loaded.bytes(place, number_at(header, 32, 8)?)?, alignment)
     })
 }
 
@@ -173,16 +163,6 @@ fn build_id_in(mut notes: &[u8], alignment: usize) -> Option<&[u8]> {
         }
         notes = notes.get(content + padded(length)..)?;
     }
-}
-
-/// The little-endian number of `length` bytes at `place`.
-fn number_at(bytes: &[u8], place: usize, length: usize) -> Option<usize> {
-    let bytes = bytes.get(place..place + length)?;
-    let number = bytes
-        .iter()
-        .rev()
-        .fold(0_u64, |number, &byte| number << 8 | u64::from(byte));
-    usize::try_from(number).ok()
 }
 
 #[cfg(all(test, not(any(loom, miri))))]

@@ -79,6 +79,11 @@ const RELEASE_CANDIDATE: u32 = 0xC;
 /// The first eight bytes of `_Py_DebugOffsets`.
 const DESCRIPTION_COOKIE: u64 = u64::from_ne_bytes(*b"xdebugpy");
 
+/// Some code of the interpreter in this process, of whatever version.
+pub(in crate::capture) fn some_code() -> Option<Address> {
+    symbol(c"Py_IsInitialized")
+}
+
 /// Looks for an interpreter. Allocates inside `dlsym` where the system does; call it with no lock
 /// held.
 pub(super) fn find() -> Result<Interpreter, Refusal> {

@@ -23,6 +23,7 @@ mod string;
 mod switching;
 mod thread_cache;
 
+pub(super) use self::connect::some_code;
 pub use self::status::{PythonStatus, PythonVersion};
 pub use self::switching::without_python_frames;
 

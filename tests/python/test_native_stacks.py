@@ -1,0 +1,121 @@
+"""Native stacks: from the allocation to the Python line, and further when asked for."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from intercepted import compile_plain, run_script
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from intercepted import Finding, Run
+
+CASES = {
+    "plainly": ["plainly"],
+    "nested": ["allocate", "inner", "inner", "inner", "inner", "nested"],
+    "in_handler": ["allocate", "inner", "inner", "in_handler"],
+    "with_variable_frame": ["allocate", "inner", "inner", "with_variable_frame"],
+    "with_aligned_frame": ["allocate", "inner", "inner", "with_aligned_frame"],
+}
+"""What each function of the library leaves: the functions, innermost first."""
+
+BUILDS = {
+    "unoptimised": ["-O0"],
+    "optimised": ["-O2"],
+    "hard": ["-O3", "-fomit-frame-pointer"],
+    "small": ["-Os", "-fno-omit-frame-pointer"],
+    "without-debug-information": ["-O2", "-g0"],
+    "relocated-late": ["-O1", "-Wl,-z,lazy"],
+}
+
+CALLS = """
+import ctypes
+library = ctypes.CDLL({path!r})
+for name in {names!r}:
+    getattr(library, name)()  # the Python line
+"""
+
+
+def script(library: Path, *names: str) -> str:
+    return CALLS.format(path=str(library), names=list(names))
+
+
+def native(finding: Finding, side: str = "allocated") -> list[dict[str, Any]]:
+    return [frame for frame in finding["stacks"][side] if frame["language"] == "native"]
+
+
+def own(finding: Finding, library: Path) -> list[str]:
+    """Name the library's functions on the stack, innermost first, without their namespace."""
+    return [
+        str(frame["function"]).removeprefix("(anonymous namespace)::").removesuffix(".cold")
+        for frame in native(finding)
+        if frame["library"] == str(library)
+    ]
+
+
+def run_with(source: str, folder: Path, depth: str, **options: str) -> Run:
+    return run_script(source, folder, scope=f"foreign:native_stacks={depth}", **options)
+
+
+@pytest.mark.parametrize("build", BUILDS)
+def test_every_function_between_the_allocation_and_python_is_named(
+    build: str, tmp_path: Path
+) -> None:
+    library = compile_plain("deep.cpp", tmp_path, *BUILDS[build])
+    run = run_with(script(library, *CASES), tmp_path, "boundary")
+    assert run.status == 0, run.err
+    for name, functions in CASES.items():
+        leak = run.leaks[name]
+        assert own(leak, library) == functions
+        assert len(native(leak)) == len(functions), "nothing but the library's own"
+        frames = leak["stacks"]["allocated"]
+        assert [frame["language"] for frame in frames[len(functions) :]] == ["python"]
+
+
+def test_off_keeps_the_immediate_caller_and_full_keeps_all(tmp_path: Path) -> None:
+    library = compile_plain("deep.cpp", tmp_path)
+    off = run_with(script(library, "nested"), tmp_path, "off").leaks["nested"]
+    assert own(off, library) == ["allocate"]
+    assert len(native(off)) == 1
+    full = run_with(script(library, "nested"), tmp_path, "full").leaks["nested"]
+    assert own(full, library) == CASES["nested"]
+    frames = full["stacks"]["allocated"]
+    languages = [frame["language"] for frame in frames]
+    inner = len(CASES["nested"])
+    assert languages[: inner + 1] == ["native"] * inner + ["python"]
+    assert set(languages[inner + 1 :]) == {"native"}
+    outer = {str(frame["function"]) for frame in frames[inner + 1 :]}
+    assert {"_PyEval_EvalFrameDefault", "Py_RunMain"} <= outer
+
+
+def test_a_library_in_the_place_of_another_has_its_own_frames(tmp_path: Path) -> None:
+    library = compile_plain("deep.cpp", tmp_path)
+    plugins = [
+        compile_plain("plugin_a.cpp", tmp_path),
+        compile_plain("plugin_b.cpp", tmp_path),
+    ]
+    paths = [os.fsencode(plugin) for plugin in plugins] * 3
+    text = f"""
+import ctypes
+library = ctypes.CDLL({str(library)!r})
+library.uses.restype = ctypes.c_void_p
+library.uses.argtypes = [ctypes.c_char_p]
+places = [library.uses(path) // 4096 for path in {paths!r}]
+print(len(set(places)))
+"""
+    run = run_with(text, tmp_path, "boundary")
+    assert run.out == "1\n", "the test is of use only where one takes the place of the other"
+    names = [plugin.name for plugin in plugins]
+    seen = [
+        (leak["count"], [frame["function"] for frame in native(leak)])
+        for leak in run.of_kind("leak")
+        if native(leak)[0]["library"].rpartition("/")[2] in names
+    ]
+    assert sorted(seen) == [
+        (3, ["deeper_in_a", "of_a", "run", "uses"]),
+        (3, ["of_b", "run", "uses"]),
+    ]

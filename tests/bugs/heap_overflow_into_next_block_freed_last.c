@@ -2,7 +2,7 @@
 #include "heapledger.h"
 #include <string.h>
 
-enum { COUNT = 64 };
+enum { COUNT = 2048 };
 
 void run(void)
 {

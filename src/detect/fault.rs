@@ -55,6 +55,12 @@ pub fn keep() {
     }
 }
 
+/// Whether our handler is registered for `signal`, and others wait behind it.
+#[must_use]
+pub fn has_signal(signal: i32) -> bool {
+    JUDGE.get().is_some() && SIGNALS.contains(&signal)
+}
+
 /// Registers on behalf of the program: `None` when the signal is not ours and the real function must
 /// be called.
 ///

@@ -82,6 +82,7 @@ pub(crate) fn write_exit_report() {
         return;
     }
     let _ours = OurOwnWork::begin();
+    crate::intercept::hold_crashing_threads();
     tracker.verify(EventPlace::UNKNOWN);
     let path = files::expand(&pattern);
     let json = reports::report(tracker, Format::Json);

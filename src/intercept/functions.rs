@@ -136,6 +136,7 @@ macro_rules! for_each_function {
             PthreadCreate, "pthread_create", MALLOC, StartThread, four,
                 crate::intercept::threads::pthread_create;
             Sigaction, "sigaction", MALLOC, Signal, three, crate::intercept::signals::sigaction;
+            SetSignal, "signal", MALLOC, Signal, two, crate::intercept::signals::signal;
             ExitAtOnce, "_exit", MALLOC, Leave, one, crate::intercept::leave::exit_at_once;
             ExitAtOnceC99, "_Exit", MALLOC, Leave, one,
                 crate::intercept::leave::exit_at_once_c99;

@@ -11,7 +11,8 @@ use super::owner::KnownPlaces;
 use super::pass::Pass;
 use super::patching;
 use super::targets::{self, Variant};
-use super::{chunk, foreign_calls, gate, type_call};
+use super::{chunk, death, foreign_calls, gate, type_call};
+use crate::tracker;
 use crate::tracker::session::Scope;
 
 impl fmt::Display for InstallError {
@@ -62,12 +63,21 @@ pub fn install(scope: Scope) -> Result<usize, InstallError> {
     gate::set_scope(scope);
     let slot_count = patching::begin(places()).ok_or(InstallError::LostInFork)?;
     foreign_calls::look_at_start();
+    if has_report_at_exit() {
+        death::begin();
+    }
     Ok(slot_count)
+}
+
+/// Whether a report is to be written when the process ends.
+fn has_report_at_exit() -> bool {
+    tracker::existing().is_some_and(|tracker| tracker.session().options().json.is_some())
 }
 
 /// Restores every slot. Entries that the program still holds pass on to the real functions.
 pub fn remove() {
     gate::set_scope(Scope::Explicit);
+    death::end();
     type_call::end();
     patching::end(places());
 }

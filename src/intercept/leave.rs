@@ -28,7 +28,7 @@ pub(super) extern "C-unwind" fn exit_at_once_c99(status: usize, _frame: Frame, v
 }
 
 /// A child of `vfork` shares our memory with its parent, which is still going on: it says nothing.
-fn speak() {
+pub(super) fn speak() {
     let Some(tracker) = tracker::existing() else {
         return;
     };

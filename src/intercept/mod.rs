@@ -14,6 +14,7 @@ mod call_results;
 mod chunk;
 mod ctypes;
 mod cxx;
+mod death;
 mod doctor;
 mod elf_layout;
 mod entry;
@@ -54,6 +55,7 @@ mod type_call;
 mod unknown;
 mod unload;
 
+pub use death::hold_crashing_threads;
 pub use doctor::{Doctor, ForeignCallState, FunctionState, ObjectState, SlotState, doctor};
 pub use install::{InstallError, install, remove};
 pub use leave::set_last_words;

@@ -146,7 +146,22 @@ fn process(tracker: &Tracker, snapshot: &Snapshot) -> Process {
         platform: format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH),
         started: timestamp::utc_text(snapshot.started),
         duration_s: snapshot.duration.as_secs_f64(),
+        killed_by: tracker.session().death().map(signal_name),
         ..Process::default()
+    }
+}
+
+/// `SIGTERM` for 15 on Linux; the number of a signal without a name.
+fn signal_name(number: u32) -> String {
+    const NAMES: [&str; 32] = [
+        "", "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV",
+        "USR2", "PIPE", "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU",
+        "URG", "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
+    ];
+    let index = usize::try_from(number).unwrap_or_default();
+    match NAMES.get(index) {
+        Some(name) if !name.is_empty() => format!("SIG{name}"),
+        _ => number.to_string(),
     }
 }
 

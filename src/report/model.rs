@@ -93,6 +93,9 @@ pub struct Process {
     pub started: String,
     /// Seconds from then to the writing of the report.
     pub duration_s: f64,
+    /// The signal the process was dying of, such as `SIGTERM`; absent when it ended by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub killed_by: Option<String>,
     /// What a newer version says beyond this.
     #[serde(flatten)]
     pub more: BTreeMap<String, Value>,

@@ -112,6 +112,7 @@ fn process() -> impl Strategy<Value = Process> {
             platform: "linux".to_owned(),
             started: "2026-01-31T12:00:00Z".to_owned(),
             duration_s: f64::from(eighths) / 8.0,
+            killed_by: None,
             more,
         }
     })

@@ -67,6 +67,12 @@ pub unsafe fn register(
     unsafe { fault::register(signal, new, old) }
 }
 
+/// Whether a signal is ours, so that others wait behind us.
+#[must_use]
+pub fn has_signal(signal: i32) -> bool {
+    fault::has_signal(signal)
+}
+
 impl Tracker {
     /// Guards one of `interval` blocks from now on; zero guards none.
     pub(super) fn set_guard_interval(&self, interval: u32) {

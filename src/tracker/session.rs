@@ -60,6 +60,8 @@ pub struct Session {
     check_every: AtomicU32,
     event_count: AtomicU32,
     scope: AtomicU32,
+    /// The signal that the process is dying of; zero before.
+    death: AtomicU32,
     /// Blocks up to this epoch are not this session's leaks.
     baseline: AtomicU32,
     process: AtomicU32,
@@ -85,6 +87,7 @@ impl Session {
             scope: AtomicU32::new(options.scope as u32),
             baseline: AtomicU32::new(0),
             process: AtomicU32::new(0),
+            death: AtomicU32::new(0),
             state: Mutex::new(State {
                 options,
                 started: SystemTime::now(),
@@ -222,6 +225,20 @@ impl Session {
     #[must_use]
     pub fn is_this_process(&self) -> bool {
         self.process.load(Ordering::Relaxed) == std::process::id()
+    }
+
+    /// Notes that the process is dying of `signal`.
+    pub fn note_death(&self, signal: i32) {
+        self.death.store(signal.unsigned_abs(), Ordering::Relaxed);
+    }
+
+    /// The signal that the process is dying of.
+    #[must_use]
+    pub fn death(&self) -> Option<u32> {
+        match self.death.load(Ordering::Relaxed) {
+            0 => None,
+            signal => Some(signal),
+        }
     }
 
     /// Claims the session for this process; `true` for the first caller.

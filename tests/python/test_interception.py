@@ -205,7 +205,6 @@ def test_unloaded_libraries_are_left_alone(tmp_path: Path) -> None:
     assert (run.status, run.err) == (0, "")
 
 
-@pytest.mark.xfail(strict=False, reason="depends on the debug information of the C library")
 def test_what_libc_hands_over_is_seen_and_what_it_keeps_is_not(tmp_path: Path) -> None:
     library = compile_plain("libc_gives.c", tmp_path)
     gives = ["strdup", "strndup", "wcsdup", "asprintf", "vasprintf", "getline"]
@@ -358,7 +357,6 @@ print("ending")
 """
 
 
-@pytest.mark.xfail(strict=False, reason="known: dies in about one run of six at finalisation")
 def test_a_thread_that_ends_in_a_callback_does_no_harm(tmp_path: Path) -> None:
     library = compile_plain("callbacks.c", tmp_path)
     run = run_script(opened(library) + CALLBACKS + FOREVER, tmp_path)

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from heapledger.reports import Report
 
 
+STOPPING = frozenset({"SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGPIPE"})
+LEAK = "leak"
+
+
 class Collection:
     """A directory that only this user can read, for as long as the `with` lasts."""
 
@@ -42,7 +46,7 @@ class Collection:
             if path.stem == str(ending.process):
                 own = report
             else:
-                children.append(report)
+                children.append(_without_leaks_of_the_stopped(report))
         if own is None:
             own = _absent(ending, command)
             complain(f"the program left no report: it {ending.described()}")
@@ -82,6 +86,19 @@ class Collection:
             complain(f"the report of process {path.stem} is damaged: {error}")
             return None
         return reports.with_suppressions(saved, suppressions)
+
+
+def _without_leaks_of_the_stopped(report: Report) -> Report:
+    """Leave out what a child process was using when somebody stopped it: no leak follows from it.
+
+    Pools of worker processes are ended like this, at any moment of their work.
+    """
+    if report.get("process", {}).get("killed_by") not in STOPPING:
+        return report
+    judged = [finding for finding in report["findings"] if finding["kind"] != LEAK]
+    count = len(report["findings"]) - len(judged)
+    limits = report.get("limits", {}) | {"leaks_not_judged_in_stopped_processes": count}
+    return report | {"findings": judged, "limits": limits}
 
 
 def complain(sentence: str) -> None:

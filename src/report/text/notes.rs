@@ -12,6 +12,7 @@ pub(super) fn write(page: &mut Page, reports: &[&Report], finding_count: usize) 
     let mut notes = left_out(page, finding_count);
     for report in reports {
         notes.extend(missing(report));
+        notes.extend(killed(report));
     }
     let limits: Vec<&Limits> = reports.iter().map(|report| &report.limits).collect();
     notes.extend(counters(&limits, finding_count > 0));
@@ -44,6 +45,18 @@ fn missing(report: &Report) -> Option<String> {
         "no report of process {}: {reason}",
         report.process.pid
     ))
+}
+
+fn killed(report: &Report) -> Option<String> {
+    let signal = report.process.killed_by.as_ref()?;
+    let has_leak = report.findings.iter().any(|found| found.kind == "leak");
+    let leaks = if has_leak {
+        ": what it was still using then counts as leaked"
+    } else {
+        ""
+    };
+    let pid = report.process.pid;
+    Some(format!("process {pid} was killed by {signal}{leaks}"))
 }
 
 fn counters(limits: &[&Limits], with_stacks: bool) -> Vec<String> {

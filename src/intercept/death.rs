@@ -1,0 +1,261 @@
+//! Signals that end the process: before it dies of one, the report is written.
+//!
+//! Our handler stands only where nobody else's does, in the place of the default action, and answers
+//! for it: whoever asks is told "default", and whoever asks for the default gets us back. So a
+//! program's own handlers, masks and flags are as they would be without us, and so is the status
+//! that the process ends with.
+//!
+//! While the last report is written, every other thread goes on, longer than it would have without
+//! us: a daemon thread that enters an interpreter that is gone now would crash. Such a thread is
+//! held where it is until the process has ended.
+
+#![expect(unsafe_code, reason = "signal handlers are foreign calls")]
+
+use std::ffi::c_void;
+use std::mem::MaybeUninit;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use super::leave;
+use crate::memory::reentry::is_our_own_work;
+use crate::tracker;
+
+type Action = libc::sigaction;
+type Handler = extern "C" fn(i32, *mut libc::siginfo_t, *mut c_void);
+
+/// Signals whose default action ends the process, as far as a program can be told of them.
+const DEADLY: [i32; 16] = [
+    libc::SIGHUP,
+    libc::SIGINT,
+    libc::SIGQUIT,
+    libc::SIGILL,
+    libc::SIGTRAP,
+    libc::SIGABRT,
+    libc::SIGBUS,
+    libc::SIGFPE,
+    libc::SIGUSR1,
+    libc::SIGSEGV,
+    libc::SIGUSR2,
+    libc::SIGPIPE,
+    libc::SIGALRM,
+    libc::SIGTERM,
+    libc::SIGXCPU,
+    libc::SIGSYS,
+];
+/// Those that an instruction raises, which raises them again when it is tried again.
+const FAULTS: [i32; 4] = [libc::SIGILL, libc::SIGBUS, libc::SIGFPE, libc::SIGSEGV];
+/// What a thread that enters a dead interpreter may die of.
+const CRASHES: [i32; 5] = [
+    libc::SIGILL,
+    libc::SIGABRT,
+    libc::SIGBUS,
+    libc::SIGFPE,
+    libc::SIGSEGV,
+];
+
+/// Whether our handler stands in the place of default actions.
+static IS_ON: AtomicBool = AtomicBool::new(false);
+/// The thread that ends the process, as process and thread number; zero before.
+static ENDING: AtomicU64 = AtomicU64::new(0);
+
+/// Whether our handler may stand for the default action of `signal`.
+pub(super) fn stands_for(signal: i32) -> bool {
+    IS_ON.load(Ordering::Acquire) && DEADLY.contains(&signal)
+}
+
+/// Puts our handler in the place of every default action.
+pub(super) fn begin() {
+    IS_ON.store(true, Ordering::Release);
+    for signal in DEADLY {
+        if ask(signal).sa_sigaction == libc::SIG_DFL {
+            set(signal, &ours(&default_action()));
+        }
+    }
+}
+
+/// Puts the default actions back.
+pub(super) fn end() {
+    if !IS_ON.swap(false, Ordering::AcqRel) {
+        return;
+    }
+    for signal in DEADLY {
+        if is_ours(&ask(signal)) {
+            set(signal, &default_action());
+        }
+    }
+}
+
+/// Registers an action on the program's behalf with `register`, which gets what to register.
+///
+/// # Safety
+/// * `new` is null or an action; `old` is null or a place for one.
+pub(super) unsafe fn register(
+    signal: i32,
+    new: *const Action,
+    old: *mut Action,
+    register: impl FnOnce(*const Action) -> usize,
+) -> usize {
+    if !stands_for(signal) {
+        return register(new);
+    }
+    let replaced = if new.is_null() {
+        None
+    } else {
+        // SAFETY: not null, so it is an action.
+        let new = unsafe { new.read() };
+        (new.sa_sigaction == libc::SIG_DFL).then(|| ours(&new))
+    };
+    let status = register(replaced.as_ref().map_or(new, std::ptr::from_ref));
+    if super::real::is_success(status) && !old.is_null() {
+        // SAFETY: not null, so it is a place for an action, and one was just written there.
+        let before = unsafe { old.read() };
+        if is_ours(&before) {
+            // SAFETY: as above.
+            unsafe { old.write(default_action()) };
+        }
+    }
+    status
+}
+
+/// Holds other threads that crash from now on: the process has come to its end, and is reported.
+///
+/// Not undone: what is left is the way from the last destructor to the kernel.
+pub fn hold_crashing_threads() {
+    ENDING.store(this_thread(), Ordering::Release);
+    for signal in CRASHES {
+        set(signal, &ours(&default_action()));
+    }
+}
+
+extern "C" fn on_signal(signal: i32, info: *mut libc::siginfo_t, _context: *mut c_void) {
+    // In a child that shares its parent's memory for a moment nothing may be written.
+    let is_this_process =
+        tracker::existing().is_some_and(|tracker| tracker.session().is_this_process());
+    if is_this_process {
+        if !is_first_to_end() {
+            wait_for_the_end();
+        }
+        speak(signal);
+    }
+    set(signal, &default_action());
+    // SAFETY: with `SA_SIGINFO` the kernel passes what it knows of the signal.
+    let code = unsafe { (*info).si_code };
+    if code <= 0 || !FAULTS.contains(&signal) {
+        // It is blocked while we are here, and ends the process when we leave.
+        // SAFETY: sends a signal to this thread.
+        unsafe { libc::raise(signal) };
+    }
+}
+
+/// Writes the report, unless it is our own work that was interrupted: then its locks are held.
+fn speak(signal: i32) {
+    if is_our_own_work() {
+        return;
+    }
+    if let Some(tracker) = tracker::existing() {
+        tracker.session().note_death(signal);
+    }
+    leave::speak();
+}
+
+/// Whether this thread is the one to end the process.
+fn is_first_to_end() -> bool {
+    let this = this_thread();
+    let before = ENDING.load(Ordering::Acquire);
+    // What a forked child inherited says nothing of it.
+    let is_free = before == 0 || before >> 32 != this >> 32;
+    before == this
+        || is_free
+            && ENDING
+                .compare_exchange(before, this, Ordering::AcqRel, Ordering::Acquire)
+                .is_ok()
+}
+
+fn wait_for_the_end() -> ! {
+    loop {
+        // SAFETY: waits for a signal, and takes nothing.
+        unsafe { libc::pause() };
+    }
+}
+
+fn this_thread() -> u64 {
+    // SAFETY: takes nothing and cannot fail.
+    let thread = unsafe { libc::gettid() }.cast_unsigned();
+    u64::from(std::process::id()) << 32 | u64::from(thread)
+}
+
+/// Our handler, with the mask of the action that it stands for.
+fn ours(standing_for: &Action) -> Action {
+    let handler: Handler = on_signal;
+    let mut action = *standing_for;
+    action.sa_sigaction = handler as usize;
+    action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+    action
+}
+
+fn is_ours(action: &Action) -> bool {
+    let handler: Handler = on_signal;
+    action.sa_sigaction == handler as usize
+}
+
+fn ask(signal: i32) -> Action {
+    let mut action = default_action();
+    // SAFETY: only asks; `action` is a place for the answer.
+    unsafe { libc::sigaction(signal, std::ptr::null(), &raw mut action) };
+    action
+}
+
+fn set(signal: i32, action: &Action) {
+    let action: *const Action = action;
+    // SAFETY: a complete action, whose handler is a function of this object, which is never
+    // unloaded. A refusal leaves everything as it was.
+    unsafe { libc::sigaction(signal, action, std::ptr::null_mut()) };
+}
+
+fn default_action() -> Action {
+    // SAFETY: zeroes are an action: the default one, with no flags and an empty mask.
+    unsafe { MaybeUninit::zeroed().assume_init() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_handler_is_told_as_the_default_and_stays_where_the_default_is_asked_for() {
+        let signal = libc::SIGUSR2;
+        let real = |new: *const Action, old: *mut Action| {
+            // SAFETY: the pointers that `register` was given, or an action of its own.
+            let status = unsafe { libc::sigaction(signal, new, old) };
+            usize::try_from(status).expect("the signal exists")
+        };
+        begin();
+        assert!(is_ours(&ask(signal)));
+        let mut old = default_action();
+        old.sa_sigaction = 1;
+        let place = &raw mut old;
+        // SAFETY: null asks, and `place` is a place for the answer.
+        unsafe {
+            register(signal, std::ptr::null(), place, |new| real(new, place));
+        }
+        assert_eq!(old.sa_sigaction, libc::SIG_DFL);
+        let mut ignore = default_action();
+        ignore.sa_sigaction = libc::SIG_IGN;
+        // SAFETY: an action, and no place.
+        unsafe {
+            register(signal, &raw const ignore, std::ptr::null_mut(), |new| {
+                real(new, std::ptr::null_mut())
+            });
+        }
+        assert_eq!(ask(signal).sa_sigaction, libc::SIG_IGN, "the program's own");
+        let default = default_action();
+        // SAFETY: as above.
+        unsafe {
+            register(signal, &raw const default, place, |new| real(new, place));
+        }
+        assert_eq!(old.sa_sigaction, libc::SIG_IGN);
+        assert!(is_ours(&ask(signal)), "in the place of the default again");
+        end();
+        assert_eq!(ask(signal).sa_sigaction, libc::SIG_DFL);
+        assert!(!is_ours(&ask(libc::SIGTERM)));
+    }
+}

@@ -175,14 +175,14 @@ impl Ledger {
             .map(Word::address)
     }
 
-    /// Undoes a release by [`Event::GiveBack`] that the allocator refused to carry out. `false`
-    /// when the record has gone elsewhere meanwhile.
+    /// Undoes a release by [`Event::GiveBack`] that the allocator refused to carry out: the record
+    /// is as it was before. `false` when it has gone elsewhere meanwhile.
     pub fn restore(&self, ticket: Ticket) -> bool {
         let Some(record) = self.vacancy.record(ticket.number) else {
             return false;
         };
         let size = record.extent().size();
-        let restored = record.apply(ticket.word, Event::Restore).is_ok();
+        let restored = record.restore(ticket.word);
         if restored {
             self.totals
                 .take_back_release(&self.seat(), size.get() as u64);

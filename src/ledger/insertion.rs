@@ -1,17 +1,19 @@
 //! Recording a block: over the record of what was there before, or with a vacant one.
 //!
 //! No two live records have the same address: an insertion that meets another one at its address
-//! waits until that is filled, and then replaces it.
+//! waits until that is filled, and then replaces it. Where two insertions at one address cannot have
+//! met (one took over a record that it overlaps while the other put a new one in front), the record
+//! with the lower number stays.
 
 use super::book::Ledger;
-use super::chain::Found;
+use super::chain::{Chain, Found, Ticket};
 use super::record::{NewBlock, Record, flag};
 use super::threads::{Corner, Seat};
 use super::transition::Event;
 use super::vacancy::Vacancy;
 use super::word::Word;
 use super::{BlockState, StackId, ThreadNumber};
-use crate::memory::sync::{AtomicU32, Ordering, spin};
+use crate::memory::sync::{AtomicU32, Ordering, fence, spin};
 use crate::memory::{Address, ByteCount};
 
 /// How often an insertion starts again when others change the same granule.
@@ -100,25 +102,27 @@ impl Ledger {
         };
         self.map.announce(block.address);
         let mut spare = None;
-        let mut is_done = false;
+        let mut own = None;
         for _ in 0..INSERT_TRY_COUNT {
             let mut chain = self.chain(slot, block.address);
             let head = chain.number();
-            if let Some(found) = chain.find(|found| is_met(found, block)) {
-                is_done = self.take_over(seat, &found, block);
+            if let Some(found) = first_met(&mut chain, block) {
+                own = self.take_over(seat, &found, block);
             } else if chain.is_cut() {
                 break;
             } else {
                 spare = spare.or_else(|| self.spare(seat, block.address));
                 let Some(new) = spare else { break };
-                is_done = link(slot, head, &new);
-                if is_done {
+                if link(slot, head, &new) {
                     spare = None;
-                    self.fill(seat, new.record, new.claimed, block);
+                    own = Some(self.fill(seat, (new.number, new.record), new.claimed, block));
                 }
             }
-            if is_done {
-                self.supersede_others(seat, slot, block);
+            if let Some(own) = own {
+                if block.flags & flag::ADOPTED != 0 {
+                    pass_before_looking();
+                }
+                self.supersede_others(seat, slot, (own, block));
                 break;
             }
             spin();
@@ -127,44 +131,73 @@ impl Ledger {
             spare.record.give_up(spare.claimed);
             Vacancy::keep(seat, spare.number);
         }
-        is_done
+        own.is_some()
     }
 
+    /// Fills a record that this insertion has claimed, and names it.
     #[inline]
-    fn fill(&self, seat: &Seat<'_>, record: &Record, claimed: Word, block: &NewBlock) {
-        record.fill(claimed, block, self.epoch_now(), seat.number());
+    fn fill(
+        &self,
+        seat: &Seat<'_>,
+        (number, record): (u32, &Record),
+        claimed: Word,
+        block: &NewBlock,
+    ) -> Ticket {
+        let word = record.fill(claimed, block, self.epoch_now(), seat.number());
+        Ticket { number, word }
     }
 
-    /// Gives a record that describes what was here before a new life; `false` when somebody else
+    /// Gives a record that describes what was here before a new life; `None` when somebody else
     /// changes it at this moment.
-    fn take_over(&self, seat: &Seat<'_>, found: &Found<'_>, block: &NewBlock) -> bool {
-        if found.state().is_none() {
-            return false;
-        }
-        let Some(claimed) = found.record.claim(found.ticket().word, block.address) else {
-            return false;
-        };
+    fn take_over(&self, seat: &Seat<'_>, found: &Found<'_>, block: &NewBlock) -> Option<Ticket> {
+        found.state()?;
+        let Ticket { number, word } = found.ticket();
+        let claimed = found.record.claim(word, block.address)?;
         self.count_superseded(seat, found);
-        self.fill(seat, found.record, claimed, block);
-        true
+        let own = self.fill(seat, (number, found.record), claimed, block);
+        if found.address() != block.address {
+            pass_before_looking();
+        }
+        Some(own)
     }
 
-    /// Marks what else the new block covers in its granule as given back: it left unseen.
-    fn supersede_others(&self, seat: &Seat<'_>, slot: &AtomicU32, block: &NewBlock) {
+    /// Marks what else the new block covers in its granule as given back: it left unseen. Of two
+    /// live records for this very address the one with the lower number stays.
+    fn supersede_others(
+        &self,
+        seat: &Seat<'_>,
+        slot: &AtomicU32,
+        (own, block): (Ticket, &NewBlock),
+    ) {
+        let mut is_first = true;
         for found in self.chain(slot, block.address) {
-            let event = match found.state() {
-                Some(BlockState::Live) => Event::GiveBack,
-                Some(BlockState::Quarantined) => Event::Evict,
-                Some(BlockState::Freed) | None => continue,
-            };
-            if found.address() == block.address || !is_met(&found, block) {
+            let is_other = found.ticket().number != own.number;
+            if !is_other || found.state().is_none() || !is_met(&found, block) {
                 continue;
             }
-            if found.record.apply(found.ticket().word, event).is_ok() {
-                let (nowhere, somebody) = (StackId::UNKNOWN, ThreadNumber::OTHER);
-                found.record.note_release(nowhere, somebody);
-                self.count_superseded(seat, &found);
+            let is_here = found.address() == block.address;
+            if is_here && found.state() == Some(BlockState::Live) {
+                is_first &= own.number < found.ticket().number;
             }
+            if !is_here || is_first {
+                self.supersede(seat, &found);
+            }
+        }
+        if !is_first && let Some(record) = self.vacancy.record(own.number) {
+            self.supersede(seat, &Found::new(own, record));
+        }
+    }
+
+    fn supersede(&self, seat: &Seat<'_>, found: &Found<'_>) {
+        let event = match found.state() {
+            Some(BlockState::Live) => Event::GiveBack,
+            Some(BlockState::Quarantined) => Event::Evict,
+            Some(BlockState::Freed) | None => return,
+        };
+        if found.record.apply(found.ticket().word, event).is_ok() {
+            let (nowhere, somebody) = (StackId::UNKNOWN, ThreadNumber::OTHER);
+            found.record.note_release(nowhere, somebody);
+            self.count_superseded(seat, found);
         }
     }
 
@@ -191,11 +224,36 @@ impl Ledger {
     }
 }
 
+/// Passed by an insertion that took over a record of another address, and by an adoption, which
+/// takes over none: neither stops the other, so each looks for the other afterwards
+/// (`Ledger::supersede_others`). With a fence between what each has done and its look, one sees the
+/// other's record live.
+fn pass_before_looking() {
+    fence(Ordering::SeqCst);
+}
+
 /// Puts a claimed record at the head of a chain, if `head` still is there.
 fn link(slot: &AtomicU32, head: u32, spare: &Spare<'_>) -> bool {
     spare.record.set_next(head);
     slot.compare_exchange(head, spare.number, Ordering::AcqRel, Ordering::Acquire)
         .is_ok()
+}
+
+/// The record to take over: that of the block's own address, the living before the freed; where
+/// there is none, the first that overlaps.
+fn first_met<'a>(chain: &mut Chain<'a>, block: &NewBlock) -> Option<Found<'a>> {
+    let (mut freed, mut overlapping) = (None, None);
+    for found in chain {
+        if found.address() == block.address {
+            if found.state() != Some(BlockState::Freed) {
+                return Some(found);
+            }
+            freed = freed.or(Some(found));
+        } else if is_met(&found, block) {
+            overlapping = overlapping.or(Some(found));
+        }
+    }
+    freed.or(overlapping)
 }
 
 /// Whether a record stands where the new block goes: at its address, or, for a block that an

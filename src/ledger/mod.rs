@@ -18,6 +18,9 @@ pub mod transition;
 pub mod vacancy;
 pub mod word;
 
+#[cfg(test)]
+mod tests;
+
 pub use book::{Ledger, LedgerCounters};
 pub use chain::{Found, Ticket};
 pub use identifiers::{BlockState, Epoch, FamilyId, StackId, ThreadNumber};

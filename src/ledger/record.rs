@@ -147,7 +147,13 @@ impl Record {
 
     /// Fills a claimed record and makes it live, in this order: nobody sees it half-written.
     #[inline]
-    pub(super) fn fill(&self, claimed: Word, block: &NewBlock, epoch: Epoch, thread: ThreadNumber) {
+    pub(super) fn fill(
+        &self,
+        claimed: Word,
+        block: &NewBlock,
+        epoch: Epoch,
+        thread: ThreadNumber,
+    ) -> Word {
         // A reader who sees one of the stores below also sees the claim, and drops its copy.
         fence(Ordering::Release);
         let extent = Extent::new(block.size, block.family);
@@ -160,6 +166,7 @@ impl Record {
         self.flags.store(block.flags, Ordering::Relaxed);
         let live = claimed.claimed_to_live();
         self.word.store(live.to_bits(), Ordering::Release);
+        live
     }
 
     /// Applies an event to the record if it still is in the life of `seen`.
@@ -182,13 +189,30 @@ impl Record {
             let Err(now) = self.swap(seen, changed) else {
                 return Ok(changed);
             };
-            if !now.is_same_life(seen) {
+            if !now.is_same_life(seen) || now.is_being_filled() {
                 return Err(missed(seen, now, event));
             }
             // The same block in another state, or back in this one (a resize that failed): judged
             // anew. Each round means that another thread has made a change.
             seen = now;
         }
+    }
+
+    /// Undoes a release with its note: the block is live again, in the life it had. `false` when the
+    /// record has moved on. Like [`Record::fill`]: while the note is taken away the record is being
+    /// filled, so that it is nobody else's, and the next release finds none.
+    pub(super) fn restore(&self, seen: Word) -> bool {
+        let outcome = transition(seen.state(), Event::Restore);
+        let withdrawn = seen.with_state(None);
+        if !matches!(outcome, Outcome::Becomes(_)) || self.swap(seen, withdrawn).is_err() {
+            return false;
+        }
+        fence(Ordering::Release);
+        self.released.store(0, Ordering::Relaxed);
+        self.released_by.store(0, Ordering::Relaxed);
+        let live = withdrawn.claimed_to_live();
+        self.word.store(live.to_bits(), Ordering::Release);
+        true
     }
 
     /// Notes who released the block; called by the winner of the release alone, at once. Until then
@@ -296,8 +320,9 @@ impl Record {
 /// What an event means that came too late for the life in which the record was seen.
 ///
 /// Whoever releases a block that is live when the call begins, and finds another block at the same
-/// address, has been overtaken by a second release of the same pointer. A record that went
-/// elsewhere may have been stale before: that proves nothing.
+/// address, has been overtaken by a second release of the same pointer; so has who finds the block
+/// being put back, by a resize that is failing. A record that went elsewhere may have been stale
+/// before: that proves nothing.
 fn missed(seen: Word, now: Word, event: Event) -> Outcome {
     match event {
         Event::Withhold | Event::GiveBack if now.address() == seen.address() => {

@@ -94,17 +94,24 @@ impl Vacancy {
 
     /// The number of a vacant record that is now the caller's alone.
     pub(super) fn take(&self, seat: &Seat<'_>, live_count: u64, map: &PageMap) -> Option<u32> {
+        let kept = (self.records.len() as u64).saturating_sub(live_count);
+        let is_time_to_recycle = kept > FREED_RECORD_COUNT_MAX;
         let Seat::Own(corner) = seat else {
-            return self.records.reserve(1).map(|index| index + 1);
+            let recycled = is_time_to_recycle.then(|| self.recycle(map, 1, |_| true));
+            return recycled.flatten().or_else(|| self.reserve_one());
         };
         if let Some(number) = corner.pop_vacant() {
             return Some(number);
         }
-        let kept = (self.records.len() as u64).saturating_sub(live_count);
-        if kept > FREED_RECORD_COUNT_MAX {
-            self.recycle(map, |number| corner.push_vacant(number));
+        if is_time_to_recycle {
+            let keep = |number| corner.push_vacant(number);
+            self.recycle(map, REFILL_RECORD_COUNT, keep);
         }
         corner.pop_vacant().or_else(|| self.refill(seat))
+    }
+
+    fn reserve_one(&self) -> Option<u32> {
+        self.records.reserve(1).map(|index| index + 1)
     }
 
     /// Keeps a vacant record for later. A thread without a corner has nowhere to keep it: one lost
@@ -118,7 +125,7 @@ impl Vacancy {
     fn refill(&self, seat: &Seat<'_>) -> Option<u32> {
         let Seat::Own(corner) = seat else { return None };
         let Some(first) = self.records.reserve(REFILL_RECORD_COUNT) else {
-            return self.records.reserve(1).map(|index| index + 1);
+            return self.reserve_one();
         };
         // Highest first, so that the store hands them out in ascending order.
         for index in (first + 1..first + REFILL_RECORD_COUNT).rev() {
@@ -127,17 +134,20 @@ impl Vacancy {
         Some(first + 1)
     }
 
-    /// Looks at the next few records and gives those of freed blocks to `keep` until it is full.
-    fn recycle(&self, map: &PageMap, keep: impl Fn(u32) -> bool) {
+    /// Looks at the next few records and gives those of freed blocks, at most `wanted`, to `keep`
+    /// until it is full. The last of them, if there were any.
+    fn recycle(&self, map: &PageMap, wanted: u32, keep: impl Fn(u32) -> bool) -> Option<u32> {
         let count = u32::try_from(self.records.len()).unwrap_or(u32::MAX).max(1);
         let start = self.hand.fetch_add(RECYCLE_LOOK_COUNT, Ordering::Relaxed) % count;
-        let mut kept = 0;
+        let (mut kept, mut last) = (0, None);
         for step in 0..RECYCLE_LOOK_COUNT.min(count) {
             let number = (start + step) % count + 1;
-            if kept < REFILL_RECORD_COUNT && self.retire(map, number) && keep(number) {
+            if kept < wanted && self.retire(map, number) && keep(number) {
                 kept += 1;
+                last = Some(number);
             }
         }
+        last
     }
 
     /// Makes the record of a freed block vacant and takes it out of the page map. Only the head of

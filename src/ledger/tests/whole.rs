@@ -1,0 +1,140 @@
+//! Chosen cases, each on one thread.
+
+use super::super::record::flag;
+use super::super::{
+    BlockState, Event, Insertion, Ledger, NewBlock, Outcome, StackId, ThreadNumber,
+};
+use super::{ALLOCATED, block, find, live_count_at};
+
+/// The start of a granule.
+const START: usize = 0x7f00_0000_1000;
+const RELEASED: StackId = StackId(8);
+
+fn ledger() -> Ledger {
+    Ledger::new().expect("address space for a ledger")
+}
+
+fn adopted(address: usize, size: usize) -> NewBlock {
+    NewBlock {
+        flags: flag::ADOPTED,
+        ..block(address, size)
+    }
+}
+
+/// Releases the block at `address`, as the only one who does.
+fn release(ledger: &Ledger, address: usize, event: Event) -> super::super::Ticket {
+    let found = find(ledger, address).expect("a record");
+    let released = ledger.release(&found, event, RELEASED);
+    released.expect("nobody else releases it")
+}
+
+#[test]
+fn a_block_is_live_then_withheld_then_freed_and_keeps_both_stacks() {
+    let ledger = ledger();
+    assert_eq!(ledger.insert(&block(START, 48)), Insertion::Recorded);
+    let live = find(&ledger, START).and_then(|found| found.read());
+    let live = live.expect("a live block");
+    assert_eq!((live.state, live.allocated), (BlockState::Live, ALLOCATED));
+    assert!(!live.released.is_known());
+    let ticket = release(&ledger, START, Event::Withhold);
+    let withheld = ledger.read(ticket).expect("the same life");
+    assert_eq!(
+        (withheld.state, withheld.released),
+        (BlockState::Quarantined, RELEASED)
+    );
+    assert_eq!(ledger.evict(ticket), Some(withheld.address));
+    assert_eq!(ledger.evict(ticket), None, "a ticket is good for once");
+    let freed = ledger.read(ticket).expect("still the same life");
+    assert_eq!(
+        (freed.state, freed.allocated),
+        (BlockState::Freed, ALLOCATED)
+    );
+}
+
+#[test]
+fn a_resize_that_failed_leaves_no_trace_of_a_release() {
+    let ledger = ledger();
+    ledger.insert(&block(START, 48));
+    let before = find(&ledger, START).and_then(|found| found.read());
+    let sums = ledger.sums();
+    let ticket = release(&ledger, START, Event::GiveBack);
+    assert!(ledger.restore(ticket));
+    let after = find(&ledger, START).and_then(|found| found.read());
+    assert_eq!(after, before, "the record as it was");
+    assert_eq!(ledger.sums(), sums);
+    assert!(!ledger.restore(ticket), "restored once");
+    let last = ledger.read(release(&ledger, START, Event::GiveBack));
+    let last = last.expect("the same life");
+    assert_eq!((last.released, last.state), (RELEASED, BlockState::Freed));
+    assert_ne!(last.released_by, ThreadNumber::default());
+}
+
+#[test]
+fn what_moved_on_while_a_resize_was_tried_is_not_restored() {
+    let ledger = ledger();
+    ledger.insert(&block(START, 48));
+    let ticket = release(&ledger, START, Event::GiveBack);
+    ledger.insert(&block(START, 16));
+    assert!(!ledger.restore(ticket));
+    let now = find(&ledger, START).and_then(|found| found.read());
+    assert_eq!(now.map(|copy| copy.size.get()), Some(16));
+    assert_eq!(live_count_at(&ledger, START), 1);
+}
+
+#[test]
+fn a_new_block_takes_over_the_record_of_its_own_address_before_another() {
+    let ledger = ledger();
+    // Adopted memory lies inside a block that is recorded first: both are live, in one granule, the
+    // inner one at the head of the chain.
+    ledger.insert(&block(START, 32));
+    ledger.insert(&adopted(START + 8, 8));
+    assert_eq!(live_count_at(&ledger, START), 1);
+    // Both left unseen, and the allocator hands out the outer address again.
+    ledger.insert(&block(START, 24));
+    assert_eq!(
+        live_count_at(&ledger, START),
+        1,
+        "one live block at one address"
+    );
+    assert_eq!(
+        live_count_at(&ledger, START + 8),
+        0,
+        "the inner one went with it"
+    );
+    let sums = ledger.sums();
+    assert_eq!((sums.live_blocks, sums.live_bytes), (1, 24));
+    assert_eq!(ledger.counters().superseded_record_count, 2);
+}
+
+#[test]
+fn a_freed_record_of_the_address_does_not_hide_behind_one_that_overlaps() {
+    let ledger = ledger();
+    ledger.insert(&adopted(START, 8));
+    release(&ledger, START, Event::GiveBack);
+    ledger.insert(&adopted(START + 8, 8));
+    release(&ledger, START + 8, Event::GiveBack);
+    ledger.insert(&block(START, 24));
+    release(&ledger, START, Event::GiveBack);
+    let found = find(&ledger, START).and_then(|found| found.read());
+    let found = found.expect("the newest block of the address");
+    assert_eq!(found.size.get(), 24, "not the older one");
+}
+
+#[test]
+fn a_second_release_is_told_from_one_of_a_block_that_took_the_address() {
+    let ledger = ledger();
+    ledger.insert(&block(START, 48));
+    let first = find(&ledger, START).expect("a record");
+    let second = find(&ledger, START).expect("the same record");
+    assert!(ledger.release(&first, Event::Withhold, RELEASED).is_ok());
+    let lost = ledger.release(&second, Event::Withhold, RELEASED);
+    assert_eq!(lost, Err(Outcome::ReleasedBefore));
+    ledger.insert(&block(START, 16));
+    let stale = ledger.release(&second, Event::GiveBack, RELEASED);
+    assert_eq!(
+        stale,
+        Err(Outcome::ReleasedBefore),
+        "two releases, one of them seen late"
+    );
+    assert_eq!(live_count_at(&ledger, START), 1);
+}

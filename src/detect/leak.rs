@@ -1,6 +1,7 @@
 //! The leak verdict: live blocks grouped by where they came from.
 
 use super::finding::{Access, BlockFacts, Finding, FindingKind, PointerPlace};
+use crate::ledger::record::flag;
 use crate::ledger::{BlockRecord, Epoch, FamilyId, StackId};
 use std::collections::HashMap;
 
@@ -12,11 +13,19 @@ struct Group {
     handed_to_python: bool,
 }
 
-/// Groups the blocks allocated after `since` by where they were allocated; one finding each, most
-/// bytes first. The block named is the oldest met, as an example of the group.
+/// Whether a live block, allocated after `since`, is a leak. Not one that the program did release,
+/// but with a function of another family: that is a finding already, and that the block lives is due
+/// to our refusal.
+#[must_use]
+pub fn is_leak(record: &BlockRecord, since: Epoch) -> bool {
+    record.epoch > since && record.flags & flag::REFUSED == 0
+}
+
+/// Groups the leaks among the blocks allocated after `since` by where they were allocated; one
+/// finding each, most bytes first. The block named is the oldest met, as an example of the group.
 pub fn leaks(live: impl Iterator<Item = BlockRecord>, since: Epoch) -> Vec<Finding> {
     let mut groups: HashMap<Group, Finding> = HashMap::new();
-    for record in live.filter(|record| record.epoch > since) {
+    for record in live.filter(|record| is_leak(record, since)) {
         let facts = BlockFacts::from(&record);
         let group = Group {
             allocated: record.allocated,
@@ -94,5 +103,16 @@ mod tests {
         let live = [block(64, 10, 1, 3), block(128, 10, 1, 4)];
         assert_eq!(leaks(live.into_iter(), Epoch(3)).len(), 1);
         assert!(leaks(live.into_iter(), Epoch(4)).is_empty());
+    }
+
+    #[test]
+    fn a_block_whose_release_was_refused_is_no_leak() {
+        let refused = BlockRecord {
+            flags: flag::REFUSED | flag::HANDED_TO_PYTHON,
+            ..block(64, 10, 1, 1)
+        };
+        let found = leaks([refused, block(128, 20, 1, 1)].into_iter(), Epoch(0));
+        assert_eq!(found.len(), 1);
+        assert_eq!((found[0].blocks, found[0].bytes), (1, 20));
     }
 }

@@ -105,6 +105,20 @@ impl FindingStore {
         self.shelf.lock().counts
     }
 
+    /// How often a release of a pointer inside a block that was allocated here was refused.
+    pub fn interior_release_count(&self, allocated: StackId) -> u64 {
+        let shelf = self.shelf.lock();
+        let of_such_a_block = |finding: &&Finding| {
+            finding.kind == FindingKind::InvalidFree
+                && finding.place == PointerPlace::Interior
+                && finding
+                    .block
+                    .is_some_and(|block| block.allocated == allocated)
+        };
+        let found = shelf.findings.iter().filter(of_such_a_block);
+        found.map(|finding| finding.count).sum()
+    }
+
     /// Different findings that found no room.
     pub fn dropped_count(&self) -> u64 {
         self.shelf.lock().left_out
@@ -129,9 +143,10 @@ fn key_of(finding: &Finding) -> Key {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::super::diagnose::{Occurrence, impossible_size};
+    use super::super::finding::BlockFacts;
     use super::*;
-    use crate::ledger::{FamilyId, ThreadNumber};
-    use crate::memory::ByteCount;
+    use crate::ledger::{BlockState, FamilyId, ThreadNumber};
+    use crate::memory::{Address, ByteCount};
 
     fn finding(here: u32) -> Finding {
         let at = Occurrence {
@@ -168,5 +183,32 @@ mod tests {
         assert_eq!(store.since(0).len(), FINDING_COUNT_MAX);
         assert_eq!(store.dropped_count(), 3);
         assert_eq!(store.counts()[FindingKind::SizeOverflow as usize], 7);
+    }
+
+    #[test]
+    fn releases_inside_a_block_are_counted_by_where_it_was_allocated() {
+        let inside = |allocated: u32, place| Finding {
+            kind: FindingKind::InvalidFree,
+            place,
+            block: Some(BlockFacts {
+                address: Address::new(64),
+                size: ByteCount::new(48),
+                state: BlockState::Live,
+                family: FamilyId::MALLOC,
+                allocated_by: ThreadNumber(1),
+                released_by: ThreadNumber(0),
+                allocated: StackId(allocated),
+                released: StackId::UNKNOWN,
+                handed_to_python: false,
+            }),
+            ..finding(1)
+        };
+        let store = FindingStore::default();
+        store.add(&inside(7, PointerPlace::Interior));
+        store.add(&inside(7, PointerPlace::Interior));
+        store.add(&inside(8, PointerPlace::Interior));
+        store.add(&inside(7, PointerPlace::Stack));
+        assert_eq!(store.interior_release_count(StackId(7)), 2);
+        assert_eq!(store.interior_release_count(StackId(9)), 0);
     }
 }

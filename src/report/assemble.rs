@@ -2,9 +2,9 @@
 
 use super::model::{ForeignFunction, Frame, Limits, Process, Report, Stats};
 use super::translate::{Resolver, finding_to_model, findings_to_model};
-use super::{Suppressions, model, timestamp};
+use super::{Learned, Suppressions, model, timestamp};
 use crate::capture::{self, CaptureCounters, PythonStatus};
-use crate::detect::{BlockFacts, Finding};
+use crate::detect::{BlockFacts, Finding, FindingKind};
 use crate::ledger::{BlockRecord, FamilyId, StackId};
 use crate::tracker::Tracker;
 use crate::tracker::options::Options;
@@ -43,6 +43,17 @@ impl Resolver for Names<'_> {
 
     fn release_name(&self, family: FamilyId) -> String {
         self.0.families().names(family).release
+    }
+
+    fn learned(&self, finding: &Finding) -> Learned {
+        let allocated = finding.block.map(|block| block.allocated);
+        let leaked =
+            allocated.filter(|stack| stack.is_known() && finding.kind == FindingKind::Leak);
+        let inside = leaked.map(|stack| self.0.findings().interior_release_count(stack));
+        Learned {
+            interior_release_count: inside.unwrap_or(0),
+            ..Learned::default()
+        }
     }
 }
 

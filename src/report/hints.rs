@@ -31,6 +31,8 @@ pub struct Learned {
     pub result_was_copied: bool,
     /// What usually releases the blocks of the allocating function.
     pub usual_release: Option<UsualRelease>,
+    /// Releases of pointers inside blocks that were allocated where this one was; all refused.
+    pub interior_release_count: u64,
     /// The type of a Python wrapper of which several copies released the same block.
     pub copied_wrapper: Option<String>,
 }
@@ -57,6 +59,7 @@ const RULES: &[fn(&Evidence<'_>) -> Option<String>] = &[
     same_line,
     copied_wrapper,
     interior_pointer,
+    released_inside,
     negative_size,
     missing_restype,
 ];
@@ -171,6 +174,18 @@ fn interior_pointer(evidence: &Evidence<'_>) -> Option<String> {
     Some(format!(
         "the block starts at {start}: release that address{release}"
     ))
+}
+
+fn released_inside(evidence: &Evidence<'_>) -> Option<String> {
+    let count = evidence.learned.interior_release_count;
+    (evidence.finding.kind == FindingKind::Leak && count > 0).then(|| {
+        let releases = counted(count, "release");
+        format!(
+            "{releases} of a pointer inside such a block {} refused, an invalid free: likely meant \
+             for the block",
+            if count == 1 { "was" } else { "were" }
+        )
+    })
 }
 
 fn negative_size(evidence: &Evidence<'_>) -> Option<String> {
@@ -316,6 +331,7 @@ mod tests {
                 total: 42,
                 function: foreign("/opt/libcpp.so", "free_shared_memory"),
             }),
+            interior_release_count: 2,
             copied_wrapper: Some("Image".to_owned()),
         };
         assert_eq!(
@@ -327,6 +343,8 @@ mod tests {
                  free_shared_memory",
                 "released by two copies of one Image (copy.copy of an owner copies the pointer, \
                  not the memory)",
+                "2 releases of a pointer inside such a block were refused, an invalid free: likely \
+                 meant for the block",
             ]
         );
     }

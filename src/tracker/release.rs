@@ -256,6 +256,7 @@ impl Tracker {
         let Some(record) = live else {
             return self.refuse_second(found, attempt, place);
         };
+        self.ledger.flag_once(found.ticket(), flag::REFUSED);
         let at = self.occurrence(place);
         self.found(&diagnose::mismatched(&record, attempt, at));
         ReleaseVerdict::Refused

@@ -94,7 +94,7 @@ impl Tracker {
     pub fn leak_count(&self, since: Epoch) -> u64 {
         let since = since.max(self.session.baseline());
         self.programs_own()
-            .filter(|block| block.epoch > since)
+            .filter(|block| leak::is_leak(block, since))
             .count() as u64
     }
 

@@ -225,3 +225,27 @@ def test_a_missing_restype_is_said_before_the_pointer_is_cut(
 def test_functions_are_needed(shared: ctypes.CDLL) -> None:
     with pytest.raises(heapledger.PointerTypeError, match="function is needed"):
         heapledger.pair(allocate=shared.foo_open, release=3)  # type: ignore[arg-type]
+
+
+def test_a_block_of_which_only_the_inside_was_released_is_a_leak_with_a_hint(
+    shared: ctypes.CDLL, foo: Family, watched: Watch
+) -> None:
+    block = heapledger.adopt(foo.allocate(7), 32, free=shared.foo_close)
+    foo.release(block.address + 8)
+    assert kinds(watched) == ["invalid-free"]
+    (leak,) = watched.leaks
+    assert "1 release of a pointer inside such a block was refused" in " ".join(leak.hints)
+    block.free()
+    assert watched.leaks == []
+
+
+def test_a_block_released_by_the_wrong_function_only_is_not_a_leak_too(
+    shared: ctypes.CDLL, foo: Family, bar: Family, watched: Watch
+) -> None:
+    handle = foo.allocate(7)
+    live = heapledger.stats().live_blocks
+    bar.release(handle)
+    assert kinds(watched) == ["mismatched-free"]
+    assert watched.leaks == []
+    assert heapledger.stats().live_blocks == live, "it is live all the same"
+    assert foo.release(handle) == 7

@@ -6,6 +6,7 @@
 
 #![expect(unsafe_code, reason = "reads glibc's words around a block")]
 
+use super::thread_cache;
 use crate::memory::Address;
 use crate::memory::peek::peek;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -124,8 +125,9 @@ pub(super) unsafe fn looks_ordinary(block: usize) -> bool {
 /// the process; zero while it is not known.
 static CACHE_KEY: AtomicUsize = AtomicUsize::new(0);
 
-/// Finds out what glibc writes into released blocks. Called once, before slots are rewritten.
+/// Finds out what glibc writes into released blocks, and where it keeps them. Called once, before slots are rewritten.
 pub(super) fn learn_cache_key() {
+    thread_cache::learn();
     let (first, second) = (released_key(24), released_key(200));
     let known = first != 0 && first == second;
     CACHE_KEY.store(if known { first } else { 0 }, Ordering::Relaxed);
@@ -147,8 +149,8 @@ fn released_key(byte_count: usize) -> usize {
     }
 }
 
-/// Whether glibc certainly has the block at `block` back: a chunk in a thread's cache, one that the
-/// next chunk calls free, or no chunk at all any more. Reads through the kernel.
+/// Whether glibc certainly has the block at `block` back: a chunk in this thread's cache, one that
+/// the next chunk calls free, or no chunk at all any more. Reads through the kernel.
 pub(super) fn is_certainly_released(block: usize) -> bool {
     let mut words = [0_u8; 32];
     let start = Address::new(block.wrapping_sub(HEADER_BYTES));
@@ -172,7 +174,7 @@ pub(super) fn is_certainly_released(block: usize) -> bool {
         return true;
     }
     let key = CACHE_KEY.load(Ordering::Relaxed);
-    if key != 0 && word(3) == key {
+    if key != 0 && word(3) == key && thread_cache::holds(block, header.byte_count()) {
         return true;
     }
     !header.is_mapped() && !next_says_in_use(block, header)

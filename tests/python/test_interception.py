@@ -445,3 +445,29 @@ def test_a_copy_of_the_library_under_another_name_starts_too(tmp_path: Path) -> 
     }
     subprocess.run(["/bin/true"], env=environment, check=True, timeout=60)
     assert report.exists()
+
+
+def test_memory_from_an_ended_threads_cache_is_no_longer_released(tmp_path: Path) -> None:
+    # glibc leaves its mark of a released block in what it gives out of that cache again.
+    library = compile_plain("allocates.c", tmp_path)
+    text = """
+import io, threading
+library.allocate.argtypes = [ctypes.c_size_t]
+library.allocate.restype = ctypes.c_void_p
+library.release.argtypes = [ctypes.c_void_p]
+def release():
+    for block in [library.allocate(10) for _ in range(7)]:
+        library.release(block)
+def allocate():
+    assert [io.StringIO() for _ in range(1000)]
+# start
+for checks in ("none", "quarantine"):
+    heapledger.stop()
+    heapledger.start(checks=checks)
+    for work in (release, allocate):
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+"""
+    run = run_attached(opened(library) + text, tmp_path)
+    assert (run.status, run.err, run.report["findings"]) == (0, "", [])

@@ -29,8 +29,11 @@ EVENTS = (("here", "now"), ("released", "released"), ("allocated", "allocated"))
 
 DOCTEST = "<doctest "
 
-RUNNERS = ("_pytest", "pluggy", "unittest", "xdist", "pytest_asyncio", "anyio", "flaky")
-"""Packages whose frames, and all outside them, belong to the test runner."""
+RUNNERS = (
+    *("_pytest", "pluggy", "unittest", "xdist", "flaky", "hypothesis"),
+    *("pytest_asyncio", "anyio", "trio", "asyncio"),
+)
+"""Packages whose frames, and all outside them, belong to the test runner or to an event loop."""
 
 
 @dataclass(frozen=True, slots=True)

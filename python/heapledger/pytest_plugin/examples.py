@@ -109,7 +109,7 @@ def _written(name: str, arguments: tuple[Any, ...], named: dict[str, Any]) -> st
     short = reprlib.Repr()
     short.maxstring = short.maxother = short.maxlong = VALUE_LENGTH_MAX
     short.maxlist = short.maxtuple = short.maxdict = VALUE_ITEM_MAX
-    # The instance of the test's class says nothing.
+    # The instance of the test's class says nothing; Hypothesis passes it in either way.
     parts = [short.repr(value) for value in arguments[1:]]
-    parts += [f"{key}={short.repr(value)}" for key, value in named.items()]
+    parts += [f"{key}={short.repr(value)}" for key, value in named.items() if key != "self"]
     return f"{name}({', '.join(parts)})"[:TEXT_LENGTH_MAX]

@@ -13,7 +13,9 @@ use crate::detect::diagnose::{self, Attempt};
 use crate::detect::quarantine::Quarantine;
 use crate::detect::{Finding, PointerPlace, redzone};
 use crate::ledger::record::flag;
-use crate::ledger::{BlockRecord, Event, FamilyId, Found, Outcome, ThreadNumber, Ticket};
+use crate::ledger::{
+    BlockRecord, BlockState, Event, FamilyId, Found, Outcome, ThreadNumber, Ticket,
+};
 use crate::memory::sync::spin;
 use crate::memory::{Address, regions};
 
@@ -239,8 +241,29 @@ impl Tracker {
     ) -> ReleaseVerdict {
         let at = self.occurrence(place);
         let record = read_released(&found).unwrap_or_else(|| found.outline());
+        if let Some(around) = self.block_in_its_place(&record) {
+            let (pointer, region) = (record.address, regions::Region::Mapped);
+            self.found(&diagnose::not_a_block(
+                pointer,
+                Some(&around),
+                region,
+                attempt,
+                at,
+            ));
+            return ReleaseVerdict::Refused;
+        }
         self.found(&diagnose::released_before(&record, attempt, at));
         ReleaseVerdict::Refused
+    }
+
+    /// The block that holds the memory of a released one now, and starts elsewhere: a pointer to where
+    /// the released one was points into it.
+    fn block_in_its_place(&self, released: &BlockRecord) -> Option<BlockRecord> {
+        if released.state != BlockState::Freed {
+            return None;
+        }
+        let around = self.ledger.containing(released.address)?;
+        (around.state != BlockState::Freed && around.address != released.address).then_some(around)
     }
 
     #[cold]

@@ -76,6 +76,22 @@ pub fn mismatched(record: &BlockRecord, attempt: Attempt, at: Occurrence) -> Fin
     about_block(FindingKind::MismatchedFree, record, attempt, at)
 }
 
+/// The same finding for a pointer beside the start of its block.
+#[must_use]
+pub fn seen_at(finding: Finding, pointer: Address) -> Finding {
+    let start = finding.block.map_or(pointer, |block| block.address).get();
+    let distance = i64::try_from(pointer.get().abs_diff(start)).unwrap_or(i64::MAX);
+    Finding {
+        address: pointer,
+        offset: if pointer.get() < start {
+            -distance
+        } else {
+            distance
+        },
+        ..finding
+    }
+}
+
 /// The finding for a pointer at which no recorded block starts: `inside` is the block it lies in,
 /// `region` what kind of memory it is otherwise.
 #[must_use]
@@ -269,6 +285,16 @@ mod tests {
         let pointer = Address::new(0x7008);
         let finding = not_a_block(pointer, Some(&record()), Region::Mapped, attempt, AT);
         assert_eq!((finding.place, finding.offset), (PointerPlace::Interior, 8));
+    }
+
+    #[test]
+    fn a_pointer_beside_the_start_of_a_mismatched_block_says_how_far() {
+        let attempt = Attempt::Release(FamilyId::MALLOC);
+        for (pointer, offset) in [(0x7008, 8), (0x6ff8, -8), (0x7000, 0)] {
+            let finding = seen_at(mismatched(&record(), attempt, AT), Address::new(pointer));
+            assert_eq!((finding.address.get(), finding.offset), (pointer, offset));
+            assert_eq!(finding.kind, FindingKind::MismatchedFree);
+        }
     }
 
     #[test]

@@ -123,6 +123,28 @@ pub unsafe fn repair(block: Address, remembered: SizeWord, front: Address) {
     unsafe { place.write_volatile(word) };
 }
 
+/// Puts back the size in the word in front of a block that never goes back: whoever releases the
+/// block in front of it reads that size. The flags stay where they are not damaged. Otherwise only
+/// the one is known that others read, from `front_is_free`.
+///
+/// # Safety
+/// * `remembered` is what was remembered of this block, which came from glibc and has not gone back.
+pub unsafe fn restore_size(block: Address, remembered: SizeWord, front_is_free: bool) {
+    const LOW_BYTE: u64 = 0xff;
+    let size = u64::from(remembered.units) * UNIT;
+    // SAFETY: the caller's duties.
+    let now = unsafe { read(block) };
+    let flags = if (now & !FLAG_BITS ^ size) & LOW_BYTE == 0 {
+        now & FLAG_BITS
+    } else {
+        u64::from(!front_is_free)
+    };
+    let word = size | flags;
+    let place = std::ptr::with_exposed_provenance_mut::<u64>(place(block).get());
+    // SAFETY: glibc keeps a word in front of each of its blocks.
+    unsafe { place.write_volatile(word) };
+}
+
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;

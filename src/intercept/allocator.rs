@@ -165,15 +165,16 @@ pub(super) fn allocate(
         return block;
     }
     let asked = (room.flags != 0).then_some(room.byte_count);
-    let block = if real.is_standard() {
+    let block = if real.is_standard() && real.function() != Function::ReallocArray {
         call(asked)
     } else {
-        // A function of the program's own may call `malloc`: that is part of this block.
+        // A function of the program's own may call `malloc`, and glibc's `reallocarray` calls
+        // `realloc`: that is part of this block.
         let _outer = Outer::begin(frame);
         call(asked)
     };
     if block != 0 {
-        record(block, (size, room.flags), frame, admission);
+        record(block, (size, room.flags), real, frame, admission);
     }
     block
 }
@@ -193,12 +194,13 @@ pub(super) fn place_guarded(
         let _ours = OurOwnWork::begin()?;
         admission.tracker.place_guarded(size)?.get()
     };
-    record(block, (size, flag::GUARDED), frame, admission);
+    record(block, (size, flag::GUARDED), real, frame, admission);
     Some(block)
 }
 
 /// How much to ask for; `None`, after a report, when no block can be so large.
 pub(super) fn room(real: Real, size: Option<usize>, admission: Admission) -> Option<(usize, Room)> {
+    admission.tracker.look_at_top(admission.place);
     let room = size.and_then(|size| Some((size, admission.tracker.room_for(size)?)));
     let Some((size, room)) = room else {
         let _errno = KeptErrno::keep();
@@ -223,6 +225,7 @@ pub(super) fn room(real: Real, size: Option<usize>, admission: Admission) -> Opt
 pub(super) fn record(
     block: usize,
     (size, room_flags): (usize, u32),
+    real: Real,
     frame: Frame,
     admission: Admission,
 ) {
@@ -235,7 +238,7 @@ pub(super) fn record(
     let block = Allocated {
         address,
         size: ByteCount::new(size),
-        family: admission.family,
+        family: real.function().family(),
         flags: admission.flags | room_flags,
     };
     admission.tracker.note_allocation(block, admission.place);

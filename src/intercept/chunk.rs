@@ -9,6 +9,7 @@
 use super::thread_cache;
 use crate::memory::Address;
 use crate::memory::peek::peek;
+use crate::tracker::allocate::margin_max;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The previous chunk is in use.
@@ -29,6 +30,7 @@ const MAIN_ARENA_LOOK_BYTES: usize = 64 << 20;
 /// Bytes between a chunk's start and the block.
 const HEADER_BYTES: usize = 16;
 const PAGE: usize = super::page_kinds::PAGE;
+const ADDRESS_BIT_COUNT: u32 = 47;
 
 /// The words in front of a block.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -67,6 +69,19 @@ impl Header {
         }
         // The last chunk of the arena is what is left of it, never a block.
         bytes < main_end.saturating_sub(chunk)
+    }
+
+    /// Whether glibc cannot have written this in front of `block`, wherever its arenas lie: `free`
+    /// would stop the process over it.
+    pub(super) fn is_impossible(self, block: usize, main_end: usize) -> bool {
+        let bytes = self.byte_count();
+        if self.size & (GRAIN - 1) & !FLAGS != 0 || bytes < CHUNK_BYTE_MIN {
+            return true;
+        }
+        // A main arena that met an obstacle goes on in mappings above its end.
+        let is_in_main = block < main_end && main_end - block <= MAIN_ARENA_LOOK_BYTES;
+        let is_lenient = !self.is_mapped() && self.size & NOT_MAIN_ARENA == 0 && !is_in_main;
+        bytes >> ADDRESS_BIT_COUNT != 0 || (!is_lenient && !self.is_plausible(block, main_end))
     }
 }
 
@@ -119,6 +134,15 @@ pub(super) unsafe fn looks_ordinary(block: usize) -> bool {
     }
     // SAFETY: on the page of `block`, which the caller knows to be mapped.
     unsafe { self::header(next + HEADER_BYTES) }.size & PREVIOUS_IN_USE != 0
+}
+
+/// Whether the words in front of `block` cannot be a chunk's.
+///
+/// # Safety
+/// * As for [`header`].
+pub(super) unsafe fn is_impossible(block: usize) -> bool {
+    // SAFETY: the caller's duties.
+    unsafe { header(block) }.is_impossible(block, main_arena_end())
 }
 
 /// What glibc writes into a block that waits in a thread's cache, from 2.34 on one random number for
@@ -201,12 +225,14 @@ pub(super) fn could_have(block: usize, byte_count: usize) -> bool {
         size: usize::from_ne_bytes(size),
     };
     let usable = header.byte_count().saturating_sub(size_of::<usize>());
-    // A chunk is a little larger than asked for, and a mapping up to a page.
-    let slack = if header.is_mapped() {
+    // A chunk is a little larger than asked for, an aligned one by its alignment, and a mapping up
+    // to a page.
+    let rounding = if header.is_mapped() {
         2 * PAGE
     } else {
-        2 * CHUNK_BYTE_MIN
+        8 * CHUNK_BYTE_MIN
     };
+    let slack = rounding + margin_max(byte_count);
     usable + size_of::<usize>() >= byte_count && usable <= byte_count.saturating_add(slack)
 }
 
@@ -254,6 +280,24 @@ mod tests {
     }
 
     #[test]
+    fn only_what_free_would_choke_on_is_impossible() {
+        let is_impossible =
+            |size, block| Header { previous: 0, size }.is_impossible(block, MAIN_END);
+        for wrong in [0, 16, 0x48, 0x7878_7878, 0x4343_4343_4343_4343] {
+            assert!(is_impossible(wrong, BLOCK), "{wrong:#x}");
+        }
+        assert!(
+            is_impossible(0x1_f000, BLOCK),
+            "beyond the end of the arena"
+        );
+        assert!(
+            !is_impossible(0x1_f000, BLOCK + (1 << 40)),
+            "a mapping of the main arena's"
+        );
+        assert!(!is_impossible(64 | PREVIOUS_IN_USE, BLOCK));
+    }
+
+    #[test]
     fn a_chunk_is_a_little_larger_than_its_block() {
         for byte_count in [1, 24, 25, 1_000, 500_000] {
             // SAFETY: malloc takes any size.
@@ -263,7 +307,7 @@ mod tests {
                 !could_have(block.addr(), byte_count + 10_000),
                 "{byte_count}"
             );
-            assert!(!could_have(block.addr(), byte_count / 4) || byte_count < 100);
+            assert!(!could_have(block.addr(), byte_count / 4) || byte_count <= 1_000);
             // SAFETY: malloc gave it above.
             unsafe { libc::free(block) };
         }

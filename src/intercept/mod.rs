@@ -12,6 +12,7 @@ mod allocator;
 mod book;
 mod call_results;
 mod chunk;
+mod cookie;
 mod ctypes;
 mod cxx;
 mod death;
@@ -57,9 +58,6 @@ mod unknown;
 mod unload;
 
 pub use death::hold_crashing_threads;
-pub use doctor::{
-    Doctor, ForeignCallState, FunctionState, ObjectState, SlotState, doctor, protected_slot_count,
-};
+pub use doctor::{Doctor, ForeignCallState, FunctionState, ObjectState, SlotState, doctor};
 pub use install::{InstallError, install, remove};
 pub use leave::set_last_words;
-pub use mappings::can_read_mappings;

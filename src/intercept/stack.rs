@@ -33,6 +33,12 @@ pub(super) fn is_in_use(address: usize, stack_pointer: usize) -> bool {
     })
 }
 
+/// Whether `address` lies on the main thread's stack, whoever asks. Reads the kernel's list.
+pub(super) fn is_main_threads(address: usize) -> bool {
+    let stack = Mappings::read().and_then(|mappings| mappings.main_stack());
+    stack.is_some_and(|stack| stack.contains(address))
+}
+
 /// The quick form of [`is_in_use`]: may say yes for an address that is none.
 #[inline]
 pub(super) fn may_be_in_use(address: usize, stack_pointer: usize) -> bool {

@@ -12,7 +12,7 @@ use super::entry::Frame;
 use super::errno::KeptErrno;
 use super::image::Range;
 use super::page_kinds::{self, PAGE, PageKind};
-use super::{chunk, gate, loaded, outer, stack};
+use super::{chunk, cookie, gate, loaded, outer, stack};
 use crate::detect::finding::PointerPlace;
 use crate::ledger::record::flag;
 use crate::ledger::{BlockRecord, BlockState, FamilyId};
@@ -50,17 +50,17 @@ pub(super) fn is_acceptable(
     let Some(_ours) = OurOwnWork::begin() else {
         return true;
     };
-    match judge(tracker, block, frame) {
-        None => {
-            note_ordinary(block);
-            true
-        }
-        Some(judged) => {
-            let place = gate::place_for(frame);
-            tracker.report_invalid_release(Address::new(block), judged, family, place);
-            false
-        }
+    let Some(judged) = judge(tracker, block, frame) else {
+        note_ordinary(block);
+        return true;
+    };
+    let place = gate::place_for(frame);
+    let pointer = Address::new(block);
+    match cookie::block_meant(tracker, family, block) {
+        Some(meant) => tracker.refuse_shifted(meant, pointer, family, place),
+        None => tracker.report_invalid_release(pointer, judged, family, place),
     }
+    false
 }
 
 /// What proves the pointer wrong; `None` when nothing does.
@@ -75,6 +75,9 @@ fn judge(
     if is_in_image(block) {
         return Some((PointerPlace::Image, None));
     }
+    if stack::is_main_threads(block) {
+        return Some((PointerPlace::Stack, None));
+    }
     let mut words = [0; 2 * ALIGNMENT];
     let readable = peek(Address::new(block.wrapping_sub(ALIGNMENT)), &mut words);
     if !readable {
@@ -86,24 +89,36 @@ fn judge(
         return None;
     }
     // Last, because it may have to search far back.
-    let inside = tracker.ledger().containing(Address::new(block));
-    match inside.filter(|record| is_really_inside(record, block)) {
-        Some(record) => Some((PointerPlace::Interior, Some(record))),
-        None if aligned => None,
-        None => Some((PointerPlace::Unknown, None)),
+    if let Some(record) = block_around(tracker, block) {
+        return Some((PointerPlace::Interior, Some(record)));
     }
+    // SAFETY: as above.
+    let is_wrong = !aligned || unsafe { chunk::is_impossible(block) };
+    is_wrong.then_some((PointerPlace::Unknown, None))
 }
 
-/// Whether a recorded block really covers the pointer still: its record may be stale, when the
+/// The recorded block whose memory covers the pointer, glibc's share of it included: one past the
+/// end, and just before the start.
+fn block_around(tracker: &Tracker, block: usize) -> Option<BlockRecord> {
+    let reach = [0, ALIGNMENT, 2 * ALIGNMENT];
+    let before = reach.iter().map(|&distance| block.wrapping_sub(distance));
+    let mut places = before.chain([block.wrapping_add(ALIGNMENT)]);
+    places.find_map(|place| {
+        let record = tracker.ledger().containing(Address::new(place))?;
+        is_really_around(&record, block).then_some(record)
+    })
+}
+
+/// Whether a recorded block's chunk really covers the pointer still: its record may be stale, when the
 /// block was released on a path nobody saw and its memory holds other blocks now.
-fn is_really_inside(record: &BlockRecord, block: usize) -> bool {
+fn is_really_around(record: &BlockRecord, block: usize) -> bool {
     if record.state == BlockState::Freed {
         return false;
     }
     if record.flags & flag::GUARDED != 0 {
         return true;
     }
-    let Some(offset) = Address::new(block).bytes_after(record.address) else {
+    let Some(offset) = (block + ALIGNMENT).checked_sub(record.address.get()) else {
         return false;
     };
     let start = record.address.get();

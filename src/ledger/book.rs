@@ -120,6 +120,27 @@ impl Ledger {
         search(|state| state == BlockState::Live).or_else(|| search(|_| true))
     }
 
+    /// How many records were ever needed at once, nearly: free for the asking.
+    #[inline]
+    #[must_use]
+    pub fn record_count(&self) -> usize {
+        self.vacancy.record_count()
+    }
+
+    /// The nearest block that starts before `address`, at most `byte_count` bytes, and whose memory
+    /// has not gone back.
+    #[must_use]
+    pub fn held_before(&self, address: Address, byte_count: usize) -> Option<Found<'_>> {
+        let before = Address::new(address.get().checked_sub(1)?);
+        self.map.search_back(before, byte_count, |place, slot| {
+            self.chain(slot, place).find(|found| {
+                let state = found.state();
+                found.address() < address
+                    && matches!(state, Some(BlockState::Live | BlockState::Quarantined))
+            })
+        })
+    }
+
     /// Gives a live block another size and family, keeping its origin. A thread that releases it at
     /// the same moment may count the size it had before.
     pub fn redeclare(&self, found: &Found<'_>, size: ByteCount, family: super::FamilyId) {

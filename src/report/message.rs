@@ -153,8 +153,19 @@ fn mismatched_free(finding: &Finding, names: &Names) -> String {
         Some(block) => format!("{} at {}", counted(size_of(&block), "byte"), block.address),
         None => finding.address.to_string(),
     };
+    let beside = match finding.offset {
+        0 => String::new(),
+        1.. => format!(
+            ", by a pointer {} inside, behind the number of its objects",
+            counted(finding.offset.unsigned_abs(), "byte")
+        ),
+        _ => format!(
+            ", as an array of objects, whose number would stand {} before it",
+            counted(finding.offset.unsigned_abs(), "byte")
+        ),
+    };
     format!(
-        "mismatched free: a block of {} released by {}{expected} ({size}){}",
+        "mismatched free: a block of {} released by {}{expected} ({size}){beside}{}",
         or_unknown(&names.allocate),
         or_unknown(&names.used_release),
         thread_apart(finding.thread),

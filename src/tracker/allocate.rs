@@ -17,10 +17,25 @@ use crate::memory::{Address, ByteCount};
 /// The largest block C allows: a difference of two pointers into it must fit `ptrdiff_t`.
 pub const BLOCK_BYTE_MAX: usize = isize::MAX as usize;
 
+/// While no more records than this exist, blocks get a wide margin; later ones the redzone alone. So
+/// the margins of a process take 32 MiB at most.
+const WIDE_MARGIN_RECORD_COUNT_MAX: usize = 1 << 16;
+/// A wide margin is as long as the block, within these limits: a buffer that is taken for one of twice
+/// its size is the usual mistake.
+const WIDE_MARGIN_BYTE_MIN: usize = 32;
+const WIDE_MARGIN_BYTE_MAX: usize = 512;
+const _: () = assert!(WIDE_MARGIN_BYTE_MIN >= redzone::REDZONE_BYTE_COUNT);
+
+/// The longest margin that a block of this size can have.
+#[must_use]
+pub fn margin_max(size: usize) -> usize {
+    size.clamp(WIDE_MARGIN_BYTE_MIN, WIDE_MARGIN_BYTE_MAX)
+}
+
 /// What to ask the real allocator for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Room {
-    /// Bytes to ask for: the program's size, and the redzone's where it is on.
+    /// Bytes to ask for: the program's size, and the margin's where the redzone is on.
     pub byte_count: usize,
     /// The flags that the new block's record must carry.
     pub flags: u32,
@@ -56,11 +71,21 @@ impl Tracker {
                 flags: 0,
             });
         }
-        let byte_count = size.checked_add(redzone::REDZONE_BYTE_COUNT)?;
+        let byte_count = size.checked_add(self.margin(size))?;
         Some(Room {
             byte_count,
             flags: flag::REDZONE,
         })
+    }
+
+    /// Bytes behind a block that belong to nobody: the first carry the redzone's pattern, the rest
+    /// keeps a longer overflow from what lies behind.
+    fn margin(&self, size: usize) -> usize {
+        if self.ledger.record_count() < WIDE_MARGIN_RECORD_COUNT_MAX {
+            margin_max(size)
+        } else {
+            redzone::REDZONE_BYTE_COUNT
+        }
     }
 
     /// Records a block that the real allocator has just handed out, before the program gets it.

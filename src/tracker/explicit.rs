@@ -58,6 +58,7 @@ impl Explicit<'_> {
             glibc::set_errno(libc::EINVAL);
             return None;
         }
+        self.tracker.look_at_top(self.place);
         let Some(room) = self.tracker.room_for(request.size) else {
             return self.refuse_size(request.size);
         };
@@ -131,6 +132,7 @@ impl Explicit<'_> {
             return None;
         }
         let _ours = OurOwnWork::begin();
+        self.tracker.look_at_top(self.place);
         let Some(room) = self.tracker.room_for(size) else {
             return self.refuse_size(size);
         };

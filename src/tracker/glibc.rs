@@ -76,6 +76,20 @@ pub(super) fn is_the_heap() -> bool {
         .all(has_size_in_front)
 }
 
+/// Where the main heap ends: glibc keeps it in a variable, so asking costs no system call.
+pub(super) fn heap_end() -> usize {
+    // SAFETY: an increment of zero changes nothing.
+    unsafe { libc::sbrk(0) }.addr()
+}
+
+/// The address of the byte in which glibc (from 2.32 on) notes that the process has one thread; zero
+/// where there is none.
+pub(super) fn single_threaded_note() -> usize {
+    // SAFETY: the name ends with a zero byte.
+    unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"__libc_single_threaded".as_ptr()) }
+        .expose_provenance()
+}
+
 /// Copies the first bytes of one block to another.
 ///
 /// # Safety

@@ -34,6 +34,7 @@ pub mod release;
 pub mod resize;
 pub mod session;
 pub mod snapshot;
+mod top;
 mod truncation;
 pub mod verify;
 
@@ -50,6 +51,7 @@ use guarded::Guarded;
 use kept::Kept;
 use once_cell::race::OnceBox;
 use session::Session;
+use top::TopChunk;
 
 /// Everything heapledger knows of this process.
 #[derive(Debug)]
@@ -63,6 +65,7 @@ pub struct Tracker {
     guarded: Guarded,
     /// Whether blocks have glibc's words around them.
     heap_is_glibcs: bool,
+    top: TopChunk,
     session: Session,
 }
 
@@ -120,6 +123,7 @@ fn leave_thread() {
 
 impl Tracker {
     fn new() -> Option<Self> {
+        let heap_is_glibcs = glibc::is_the_heap();
         Some(Self {
             ledger: Ledger::new()?,
             capture: Capture::new()?,
@@ -128,7 +132,12 @@ impl Tracker {
             quarantine: Quarantine::default(),
             kept: Kept::default(),
             guarded: Guarded::default(),
-            heap_is_glibcs: glibc::is_the_heap(),
+            heap_is_glibcs,
+            top: if heap_is_glibcs {
+                TopChunk::find()
+            } else {
+                TopChunk::default()
+            },
             session: Session::new(),
         })
     }

@@ -15,31 +15,60 @@ use crate::detect::damage::{self, Damage};
 use crate::detect::size_word::{self, SizeWord};
 use crate::ledger::record::flag;
 use crate::ledger::{BlockRecord, Found};
+use crate::memory::Address;
+use crate::memory::peek::peek;
+use crate::memory::reentry::OurOwnWork;
 
-/// How far before a block the block in front of it can end: glibc's two words, the redzone, and what
-/// its rounding leaves over.
-const GAP_BYTE_MAX: usize = 72;
-const STEP: usize = 8;
+/// How far back the block in front is looked for. Larger ones are mappings of their own.
+const CHUNK_BYTE_MAX: usize = 64 << 20;
 
 impl Tracker {
     /// Whether the damage before `record`'s block is an overflow of the block in front. Then that is
     /// reported, unless it has been, and the damage put right.
     #[cold]
     pub(super) fn blame_block_in_front(&self, record: &BlockRecord, place: EventPlace) -> bool {
-        let Some((front, found)) = self.block_in_front(record) else {
+        let Some(front) = self.blame_front_of(record.address, place) else {
             return false;
         };
-        let Some(damage) = damage::by_copy(&front).filter(Damage::spreads) else {
-            return false;
-        };
-        if damage.behind.is_none() {
-            return false;
+        self.repair(&front, record);
+        true
+    }
+
+    /// Looks at the words behind the last block of the heap, which an overflow of that block has
+    /// damaged where they are not as glibc left them.
+    #[inline]
+    pub fn look_at_top(&self, place: EventPlace) {
+        if let Some(next) = self.top.damaged() {
+            self.blame_last_block(next, place);
         }
+    }
+
+    #[cold]
+    fn blame_last_block(&self, next: Address, place: EventPlace) {
+        if self.top.is_unexplained(next) {
+            return;
+        }
+        let _ours = OurOwnWork::begin();
+        // The report repairs what lies behind the block, if it had not been made before.
+        if self.blame_front_of(next, place).is_some() {
+            // SAFETY: the block in front is held, and ends in front of `next`.
+            unsafe { self.top.repair(next) };
+        } else {
+            self.top.leave_unexplained(next);
+        }
+    }
+
+    /// Reports the overflow of the block that ends in front of `next`, unless it has been, and gives
+    /// that block; `None` when it is not on record or not damaged to its end.
+    #[cold]
+    fn blame_front_of(&self, next: Address, place: EventPlace) -> Option<BlockRecord> {
+        let (front, found) = self.block_in_front(next)?;
+        let damage = damage::by_copy(&front).filter(Damage::spreads)?;
+        damage.behind?;
         if self.ledger.flag_once(found.ticket(), flag::DAMAGE_REPORTED) {
             self.report_damage(&front, damage, place);
         }
-        self.repair(&front, record);
-        true
+        Some(front)
     }
 
     /// Puts right what an overflow of `front` has done to the words in front of the next block, if
@@ -47,12 +76,17 @@ impl Tracker {
     #[cold]
     pub(super) fn repair_behind(&self, front: &BlockRecord) {
         let chunk = SizeWord::from_flags(front.flags).chunk_byte_count();
-        let next = self.ledger.find(front.address.offset_by(chunk));
-        let Some(next) = next.and_then(|found| found.read()) else {
+        let behind = front.address.offset_by(chunk);
+        let next = self.ledger.find(behind).and_then(|found| found.read());
+        let Some(next) = next.filter(damage::is_held) else {
+            if chunk != 0 {
+                // SAFETY: `front` is held, so glibc's next chunk begins where it ends.
+                unsafe { self.top.repair(behind) };
+            }
             return;
         };
         let is_damaged = damage::by_copy(&next).is_some_and(|damage| damage.before.is_some());
-        if chunk != 0 && damage::is_held(&next) && is_damaged {
+        if chunk != 0 && is_damaged {
             self.repair(front, &next);
         }
     }
@@ -66,21 +100,41 @@ impl Tracker {
         }
     }
 
-    fn block_in_front(&self, record: &BlockRecord) -> Option<(BlockRecord, Found<'_>)> {
-        let start = record.address.get();
-        let ends = (2 * STEP..=GAP_BYTE_MAX).step_by(STEP);
-        let mut inside = ends.filter_map(|gap| start.checked_sub(gap));
-        inside.find_map(|inside| {
-            let front = self
-                .ledger
-                .containing(crate::memory::Address::new(inside))?;
-            let chunk = SizeWord::from_flags(front.flags).chunk_byte_count();
-            let is_next = chunk != 0 && front.address.offset_by(chunk) == record.address;
-            if !is_next || !damage::is_held(&front) {
-                return None;
-            }
-            let found = self.ledger.find(front.address)?;
-            Some((front, found))
-        })
+    /// Puts the size in front of a damaged block right that is never given back: its neighbour may
+    /// be one that is not on record, and glibc looks at the word when that goes back.
+    #[cold]
+    pub(super) fn restore_size_word(&self, record: &BlockRecord) {
+        let remembered = SizeWord::from_flags(record.flags);
+        if self.heap_is_glibcs && remembered.is_known() && record.flags & flag::GUARDED == 0 {
+            let front_is_free = is_front_free(record.address);
+            // SAFETY: a size is remembered of glibc's blocks only, and the block has not gone back.
+            unsafe { size_word::restore_size(record.address, remembered, front_is_free) };
+        }
     }
+
+    fn block_in_front(&self, next: Address) -> Option<(BlockRecord, Found<'_>)> {
+        let found = self.ledger.held_before(next, CHUNK_BYTE_MAX)?;
+        let front = found.read()?;
+        let chunk = SizeWord::from_flags(front.flags).chunk_byte_count();
+        let is_next = chunk != 0 && front.address.offset_by(chunk) == next;
+        (is_next && damage::is_held(&front)).then_some((front, found))
+    }
+}
+
+/// Whether glibc has the chunk in front of a block back: then that chunk's size stands at its end
+/// as well as at its beginning.
+fn is_front_free(block: Address) -> bool {
+    const WORD: usize = size_of::<usize>();
+    const CHUNK_BYTE_MIN: usize = 32;
+    const FLAG_BITS: usize = 7;
+    let word_before = |distance: usize| {
+        let mut word = [0; WORD];
+        let place = block.get().checked_sub(distance)?;
+        peek(Address::new(place), &mut word).then(|| usize::from_ne_bytes(word))
+    };
+    let Some(at_end) = word_before(2 * WORD) else {
+        return false;
+    };
+    (CHUNK_BYTE_MIN..CHUNK_BYTE_MAX).contains(&at_end)
+        && word_before(at_end + WORD).is_some_and(|size| size & !FLAG_BITS == at_end)
 }

@@ -93,9 +93,10 @@ impl Tracker {
         // SAFETY: this thread won the release, and the memory has not gone back.
         let damage = unsafe { damage::around(block, size, flags) };
         let (flags, keep) = if damage.is_any() {
-            (self.settle_damage(found, damage, place), damage.spreads())
+            let keep = damage.spreads() || was_repaired(flags);
+            (self.settle_damage(found, damage, place), keep)
         } else {
-            (flags, false)
+            (flags, was_repaired(flags))
         };
         if keep {
             self.kept.count(size);
@@ -161,8 +162,12 @@ impl Tracker {
             return;
         }
         let mut damage = damage;
-        if damage.before.is_some() && self.blame_block_in_front(record, place) {
-            damage.before = None;
+        if damage.before.is_some() {
+            if self.blame_block_in_front(record, place) {
+                damage.before = None;
+            } else {
+                self.restore_size_word(record);
+            }
         }
         let at = self.occurrence(place);
         for finding in diagnose::damaged(record, damage, at) {
@@ -187,10 +192,10 @@ impl Tracker {
         let damage = unsafe { damage::of_withheld(&record) };
         if damage.is_any() {
             self.report_damage(&record, damage, EventPlace::UNKNOWN);
-            if damage.spreads() {
-                self.kept.count(record.size);
-                return;
-            }
+        }
+        if damage.spreads() || was_repaired(record.flags) {
+            self.kept.count(record.size);
+            return;
         }
         // SAFETY: the block was allocated by glibc and withheld by `carry_out`; the ledger's
         // compare-and-swap made this thread the only one to take it out.
@@ -230,6 +235,26 @@ impl Tracker {
             place: pointer_place,
             ..finding
         });
+    }
+
+    /// Reports the release of a live block by a function of another family that was given `pointer`,
+    /// a little beside the start: where an array of objects has its first, or would have its number.
+    #[cold]
+    pub fn refuse_shifted(
+        &self,
+        block: Address,
+        pointer: Address,
+        family: FamilyId,
+        place: EventPlace,
+    ) {
+        let Some(found) = self.ledger.find(block) else {
+            return;
+        };
+        let Some(record) = found.read() else { return };
+        self.ledger.flag_once(found.ticket(), flag::REFUSED);
+        let at = self.occurrence(place);
+        let mismatched = diagnose::mismatched(&record, Attempt::Release(family), at);
+        self.found(&diagnose::seen_at(mismatched, pointer));
     }
 
     #[cold]
@@ -284,6 +309,12 @@ impl Tracker {
         self.found(&diagnose::mismatched(&record, attempt, at));
         ReleaseVerdict::Refused
     }
+}
+
+/// Whether damage to the block has been reported before, and glibc's words around it may have been
+/// put right by guess: it must not go back.
+pub(super) const fn was_repaired(flags: u32) -> bool {
+    flags & flag::DAMAGE_REPORTED != 0
 }
 
 /// The record of a released block, once the winner has noted where it released it; `None` when it

@@ -6,7 +6,8 @@
 )]
 
 use super::allocate::Allocated;
-use super::{Tracker, glibc, release::ReleaseVerdict};
+use super::release::{ReleaseVerdict, was_repaired};
+use super::{Tracker, glibc};
 use crate::capture::EventPlace;
 use crate::detect::damage;
 use crate::detect::diagnose::{self, Attempt};
@@ -118,10 +119,11 @@ impl Tracker {
         let (size, _) = found.extent();
         // SAFETY: the caller won the release, and the memory has not gone back.
         let damage = unsafe { damage::around(found.address(), size, found.flags()) };
+        let must_move = damage.spreads() || was_repaired(found.flags());
         if damage.is_any() {
             self.settle_damage(found, damage, place);
         }
-        damage.spreads()
+        must_move
     }
 
     /// Resizes by allocating another block and copying; the old one is never given back. `None`

@@ -10,7 +10,7 @@ void run(void)
     for (int place = 0; place < COUNT; ++place)
         block[place] = hl_malloc(40);
     int place = 0;
-    while (block[place + 1] - block[place] != 64)
+    while (block[place + 1] - block[place] != 96)
         ++place;
     memset(block[place], 0x41, 40);
     hl_free(block[place]);

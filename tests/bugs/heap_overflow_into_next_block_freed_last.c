@@ -10,9 +10,9 @@ void run(void)
     for (int place = 0; place < COUNT; ++place)
         block[place] = hl_malloc(40); // allocated
     int place = 0;
-    while (block[place + 1] - block[place] != 64)
+    while (block[place + 1] - block[place] != 96)
         ++place;
-    memset(block[place], 0x41, 64 + 3); // over glibc's words, into the next block
+    memset(block[place], 0x41, 96 + 3); // over glibc's words, into the next block
     hl_free(block[place + 1]); // here
     hl_free(block[place]);
     for (int other = 0; other < COUNT; ++other)

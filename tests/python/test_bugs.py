@@ -29,18 +29,7 @@ NO_LOCATION = "in function run"
 Finding = dict[str, Any]
 
 
-# The write before the block also destroys a neighbour that the explicit scope does not record, and
-# glibc may stop the process when the interpreter releases that one.
-NEIGHBOUR_DAMAGED = pytest.mark.xfail(strict=False, reason="glibc checks the damaged neighbour")
-
-
-def bug(source: Path) -> Any:  # pytest's parameter sets have no public type
-    """Return the test parameter for one bug."""
-    marks = [NEIGHBOUR_DAMAGED] if source.stem.startswith("heap_underflow") else []
-    return pytest.param(source, id=source.stem, marks=marks)
-
-
-@pytest.mark.parametrize("source", [bug(path) for path in BUGS])
+@pytest.mark.parametrize("source", BUGS, ids=lambda path: path.stem)
 def test_bug(source: Path, tmp_path: Path) -> None:
     findings = run(compile_shared(source, tmp_path))
     kind, facts = expectation(source)

@@ -64,8 +64,28 @@ fn begin_interception(scope: Scope) -> HlStatus {
     }
     intercept::set_last_words(super::lifecycle::write_exit_report);
     match intercept::install(scope) {
-        Ok(_) => HlStatus::Ok,
+        Ok(_) => {
+            note_what_is_not_seen();
+            HlStatus::Ok
+        }
         Err(reason) => fail(HlStatus::Unsupported, reason.to_string()),
+    }
+}
+
+/// Says in the report why calls are not seen where the kernel does not let us.
+fn note_what_is_not_seen() {
+    let Some(tracker) = tracker() else { return };
+    let count = intercept::protected_slot_count();
+    if !intercept::can_read_mappings() {
+        tracker.session().note_trouble(
+            "/proc/self/maps cannot be read: most libraries' calls are not seen; mount /proc, or \
+             use what heapledger allocates itself",
+        );
+    } else if count > 0 {
+        tracker.session().note_trouble(&format!(
+            "calls through {count} slots are not seen: their memory cannot be made writable; allow \
+             mprotect, or use what heapledger allocates itself"
+        ));
     }
 }
 

@@ -88,15 +88,18 @@ pub(super) fn look_at_arguments(interface: NonNull<CallInterface>, arguments: us
     }
 }
 
-struct Results<'call> {
-    tracker: &'call Tracker,
-    notes: &'call ForeignNotes,
+/// Finds blocks of a call in what it gave.
+pub(super) struct Results<'call> {
+    /// Who marks them.
+    pub(super) tracker: &'call Tracker,
+    /// What was noted during the call.
+    pub(super) notes: &'call ForeignNotes,
 }
 
 impl Results<'_> {
     /// Looks at what the program let the function fill in. A block that the ledger knows is the
     /// library's own: what the library keeps there is not handed over.
-    fn look_behind(&self, pointer: usize) {
+    pub(super) fn look_behind(&self, pointer: usize) {
         if pointer < PAGE || self.tracker.ledger().find(Address::new(pointer)).is_some() {
             return;
         }

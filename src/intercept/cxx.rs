@@ -135,7 +135,7 @@ fn allocate_object(
         call(asked)
     };
     if let (Some(admission), Some((size, room)), true) = (admission, room, block != 0) {
-        record(block, (size, room.flags), real, frame, admission);
+        record(block, (size, room.flags), frame, admission);
     }
     block
 }

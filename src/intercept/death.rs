@@ -15,8 +15,8 @@ use std::ffi::c_void;
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use super::leave;
-use crate::memory::reentry::is_our_own_work;
+use super::{leave, truncation};
+use crate::memory::reentry::{OurOwnWork, is_our_own_work};
 use crate::tracker;
 
 type Action = libc::sigaction;
@@ -134,7 +134,11 @@ extern "C" fn on_signal(signal: i32, info: *mut libc::siginfo_t, _context: *mut 
         if !is_first_to_end() {
             wait_for_the_end();
         }
-        speak(signal);
+        // SAFETY: with `SA_SIGINFO` the kernel passes what it knows of the signal.
+        let info = unsafe { &*info };
+        // SAFETY: reads one word; only for SIGSEGV is it looked at, which comes with an address.
+        let address = unsafe { info.si_addr() }.addr();
+        speak(signal, address);
     }
     set(signal, &default_action());
     // SAFETY: with `SA_SIGINFO` the kernel passes what it knows of the signal.
@@ -147,11 +151,15 @@ extern "C" fn on_signal(signal: i32, info: *mut libc::siginfo_t, _context: *mut 
 }
 
 /// Writes the report, unless it is our own work that was interrupted: then its locks are held.
-fn speak(signal: i32) {
+fn speak(signal: i32, address: usize) {
     if is_our_own_work() {
         return;
     }
     if let Some(tracker) = tracker::existing() {
+        if signal == libc::SIGSEGV {
+            let _ours = OurOwnWork::begin();
+            truncation::look_at_fault(tracker, address);
+        }
         tracker.session().note_death(signal);
     }
     leave::speak();

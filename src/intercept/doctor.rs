@@ -111,6 +111,12 @@ pub fn doctor() -> Doctor {
     doctor
 }
 
+/// Slots that were left alone because their memory could not be made writable.
+#[must_use]
+pub fn protected_slot_count() -> u64 {
+    patching::with_book(|book| book.left_alone.protected).unwrap_or_default()
+}
+
 fn function_state(book: &Book, function: Function) -> FunctionState {
     FunctionState {
         name: function.symbol(),

@@ -15,8 +15,10 @@ use crate::capture::foreign::{self, ForeignFunctionId, OuterCall};
 use crate::memory::Address;
 use crate::memory::thread_local::{Word, get, set};
 
-/// Blocks of one call that are remembered, the newest.
+/// Blocks of one call that are remembered: the first, for an object comes before its parts, and
+/// the newest.
 pub(super) const NOTED_BLOCK_COUNT_MAX: usize = 16;
+const FIRST_BLOCK_COUNT: usize = NOTED_BLOCK_COUNT_MAX / 2;
 
 /// The stack pointer of a call that lasts as long as its thread.
 const WHOLE_THREAD: usize = usize::MAX;
@@ -75,14 +77,18 @@ impl ForeignNotes {
         self.block_count
     }
 
-    /// The newest blocks recorded during the call.
+    /// The first and the newest blocks recorded during the call.
     pub(super) fn blocks(&self) -> &[Address] {
         self.blocks.get(..self.block_count).unwrap_or(&self.blocks)
     }
 
     /// Notes a block.
     pub(super) fn note_block(&mut self, block: Address) {
-        self.blocks[self.block_count % NOTED_BLOCK_COUNT_MAX] = block;
+        let place = match self.block_count.checked_sub(FIRST_BLOCK_COUNT) {
+            None => self.block_count,
+            Some(later) => FIRST_BLOCK_COUNT + later % (NOTED_BLOCK_COUNT_MAX - FIRST_BLOCK_COUNT),
+        };
+        self.blocks[place] = block;
         self.block_count = self.block_count.saturating_add(1);
     }
 }
@@ -224,21 +230,19 @@ mod tests {
     }
 
     #[test]
-    fn only_the_newest_blocks_are_kept() {
+    fn only_the_first_and_the_newest_blocks_are_kept() {
         let mut notes = ForeignNotes::new(false, 0);
-        for number in 0..=NOTED_BLOCK_COUNT_MAX {
+        for number in 1..=NOTED_BLOCK_COUNT_MAX + 1 {
             notes.note_block(Address::new(number * 32));
         }
         assert_eq!(notes.block_count(), NOTED_BLOCK_COUNT_MAX + 1);
         assert_eq!(notes.blocks().len(), NOTED_BLOCK_COUNT_MAX);
+        let has = |number: usize| notes.blocks().contains(&Address::new(number * 32));
+        assert!((1..=FIRST_BLOCK_COUNT).all(has), "the first stay");
         assert!(
-            notes
-                .blocks()
-                .contains(&Address::new(NOTED_BLOCK_COUNT_MAX * 32))
+            !has(FIRST_BLOCK_COUNT + 1),
+            "the oldest of the others made room"
         );
-        assert!(
-            !notes.blocks().contains(&Address::NULL),
-            "the oldest made room"
-        );
+        assert!(has(NOTED_BLOCK_COUNT_MAX + 1), "for the newest");
     }
 }

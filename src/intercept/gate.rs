@@ -56,6 +56,8 @@ pub(super) struct Admission {
     pub(super) place: EventPlace,
     /// `ledger::record::flag` bits that say whose it is.
     pub(super) flags: u32,
+    /// Which functions may release it.
+    pub(super) family: FamilyId,
 }
 
 /// Decides whether an allocation of `family` enters the ledger, after [`is_watching`] said that it
@@ -77,6 +79,7 @@ pub(super) fn admit(frame: Frame, family: FamilyId) -> Option<Admission> {
         tracker: tracker::tracker()?,
         place: place_of(frame, caller),
         flags,
+        family: certain_family(caller, family),
     })
 }
 
@@ -142,6 +145,31 @@ fn judge(frame: Frame, family: FamilyId, call: Option<Call>) -> (FrameAddress, u
         PageKind::Image(owner) => of_owner(owner, behalf),
         PageKind::Unseen | PageKind::Ordinary => (behalf, 0),
     }
+}
+
+/// The family of a block, as far as the function that we received the call of tells.
+///
+/// While ld.so loads a library, its static constructors run before its slots are rewritten. Then
+/// only the inner part of its calls reaches us, through the C++ run time's own slots: the `malloc` of
+/// an `operator new`, the `operator new` that `operator new[]` jumps to. Such a block may be any of
+/// them.
+fn certain_family(caller: FrameAddress, family: FamilyId) -> FamilyId {
+    let is_inner_part = match page_kinds::kind_of(caller.call_address()) {
+        PageKind::Image(Owner::CxxRuntime) => family == FamilyId::MALLOC,
+        PageKind::Unseen => family == FamilyId::NEW,
+        PageKind::Image(_) | PageKind::Ordinary => false,
+    };
+    if is_inner_part {
+        FamilyId::ADOPTED
+    } else {
+        family
+    }
+}
+
+/// Whether a release may be only the inner part of the call that was made: as for
+/// [`certain_family`], the `free` that `operator delete` jumps to.
+pub(super) fn is_inner_release(frame: Frame) -> bool {
+    page_kinds::kind_of(frame.caller().call_address()) == PageKind::Unseen
 }
 
 /// Where a call came from: who called, or on whose behalf the C library did.

@@ -28,6 +28,13 @@ pub(super) struct Mapping {
 #[derive(Debug, Default)]
 pub(super) struct Mappings(Vec<Mapping>);
 
+/// Whether the kernel tells what this process's memory is like. Without that, slots on pages that ld.so
+/// closed after relocating cannot be told from those it is still writing, and are left alone.
+#[must_use]
+pub fn can_read_mappings() -> bool {
+    std::fs::File::open("/proc/self/maps").is_ok()
+}
+
 impl Mappings {
     /// Reads them; `None` without `/proc`.
     pub(super) fn read() -> Option<Self> {

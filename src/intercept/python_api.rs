@@ -49,6 +49,8 @@ functions! {
     call: c"PyObject_CallNoArgs" fn(Object) -> Object;
     list_length: c"PyList_Size" fn(Object) -> isize;
     list_item: c"PyList_GetItem" fn(Object, isize) -> Object;
+    tuple_length: c"PyTuple_Size" fn(Object) -> isize;
+    tuple_item: c"PyTuple_GetItem" fn(Object, isize) -> Object;
     keep: c"Py_IncRef" fn(Object);
     release: c"Py_DecRef" fn(Object);
     has_error: c"PyErr_Occurred" fn() -> Object;
@@ -121,6 +123,18 @@ impl Python {
     pub(super) unsafe fn integer_bits(&self, integer: Object) -> u64 {
         // SAFETY: the caller's duties.
         unsafe { (self.functions.integer_bits)(integer) }
+    }
+
+    /// An item of a tuple, borrowed from it; `None` past its end.
+    ///
+    /// # Safety
+    /// * `tuple` is an object of the type `tuple`, and the calling thread holds the lock.
+    pub(super) unsafe fn tuple_item(&self, tuple: Object, index: usize) -> Option<Object> {
+        // SAFETY: the caller's duties.
+        let length = unsafe { (self.functions.tuple_length)(tuple) };
+        let index = isize::try_from(index).ok().filter(|&at| at < length)?;
+        // SAFETY: the caller's duties; the index lies within the tuple.
+        Some(unsafe { (self.functions.tuple_item)(tuple, index) })
     }
 
     /// The lock, if this thread holds it now.

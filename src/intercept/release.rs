@@ -89,9 +89,12 @@ fn decide(tracker: &Tracker, found: &Found<'_>, real: Real, block: usize, frame:
     if is_somebody_elses(found, real, block) || is_stale(found, real, block) {
         return true;
     }
+    let (_, owner) = found.extent();
+    let used = real.function().family();
+    let is_certain = used == owner || !gate::is_inner_release(frame);
     let release = Release {
         pointer: Address::new(block),
-        family: real.function().family(),
+        family: if is_certain { used } else { owner },
         may_withhold: may_withhold(real),
     };
     let place = gate::place_for(frame);

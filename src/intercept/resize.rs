@@ -160,6 +160,7 @@ fn resize_known(
         tracker,
         place,
         flags: 0,
+        family: real.function().family(),
     };
     let Some((size, room)) = room(real, size, admission) else {
         return call(None);
@@ -237,7 +238,7 @@ fn release_by_resize(request: Request, mut call: impl FnMut(Option<usize>) -> us
         && gate::is_watching()
         && let Some(admission) = gate::admit(frame, real.function().family())
     {
-        record(given, (0, 0), real, frame, admission);
+        record(given, (0, 0), frame, admission);
     }
     given
 }

@@ -2,23 +2,27 @@
 //!
 //! The result register also holds such a pointer by accident, when a function that returns nothing
 //! has just stored it somewhere. So the finding is made at once only when the library has not kept
-//! the pointer: in its data, in what the call was given, in what it allocated, and in blocks that
-//! can be reached from there. Otherwise it is made when the cut pointer comes back as an argument.
+//! the pointer: in its data, in what the call was given, in what it allocated besides, and in blocks
+//! that can be reached from there. Otherwise it is made when the cut pointer comes back: as an
+//! argument, or as the address that the program dies of.
 
 use super::foreign_notes::ForeignNotes;
-use super::image::{Image, Range};
 use super::loaded;
+use super::page_kinds::PAGE;
 use crate::capture::EventPlace;
 use crate::memory::Address;
 use crate::memory::peek::peek;
 use crate::tracker::Tracker;
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Cut pointers waiting to be seen again, the newest.
 const WAITING_COUNT_MAX: usize = 16;
 /// Functions whose accidental results are known.
 const KNOWN_FUNCTION_COUNT_MAX: usize = 256;
-/// Blocks searched for a pointer, and bytes of each.
+/// Places a search begins at.
+const START_COUNT_MAX: usize = 4_096;
+/// Blocks searched beyond those, and bytes of each.
 const SEARCHED_BLOCK_COUNT_MAX: usize = 256;
 const SEARCHED_BYTE_MAX: usize = 2_048;
 /// Bytes of a library's data that are searched.
@@ -72,18 +76,36 @@ pub(super) fn is_waiting() -> bool {
 
 /// Looks at an argument of a call that is about to be made: an integer of 32 bits, or a pointer.
 pub(super) fn look_at_argument(tracker: &Tracker, value: usize) {
-    let low = value & LOW;
-    let is_cut = value <= LOW || value == sign_extended(low);
-    let waiting = WAITING.iter().find(|place| {
-        let block = place.load(Ordering::Relaxed);
-        block != 0 && is_cut && block & LOW == low
+    look_for(tracker, value, |_, low, wanted| low == wanted);
+}
+
+/// Looks at the address that the program is dying of: the cut pointer may have been followed.
+pub(super) fn look_at_fault(tracker: &Tracker, address: usize) {
+    look_for(tracker, address, |size, low, wanted| {
+        low.wrapping_sub(wanted) & LOW < size.max(WORD)
     });
-    let Some(place) = waiting else {
+}
+
+/// Reports a waiting pointer that `value` is the cut form of.
+fn look_for(tracker: &Tracker, value: usize, matches: impl Fn(usize, usize, usize) -> bool) {
+    let low = value & LOW;
+    if !is_waiting() || value > LOW && value != sign_extended(low) {
         return;
-    };
-    let block = Address::new(place.swap(0, Ordering::Relaxed));
-    if tracker.requested_size(block).is_some() {
-        tracker.report_truncated_pointer(block, low, EventPlace::UNKNOWN);
+    }
+    for place in &WAITING {
+        let waiting = place.load(Ordering::Relaxed);
+        let block = Address::new(waiting);
+        let Some(size) = tracker.requested_size(block).filter(|_| waiting != 0) else {
+            continue;
+        };
+        let is_taken = || {
+            let taken = place.compare_exchange(waiting, 0, Ordering::Relaxed, Ordering::Relaxed);
+            taken.is_ok()
+        };
+        if matches(size.get(), low, waiting & LOW) && is_taken() {
+            tracker.report_truncated_pointer(block, waiting & LOW, EventPlace::UNKNOWN);
+            return;
+        }
     }
 }
 
@@ -92,59 +114,95 @@ fn sign_extended(low: usize) -> usize {
 }
 
 /// Whether the library still has the pointer somewhere.
+///
+/// What the suspect itself leads to does not count: a child that knows its parent is no keeper.
 fn is_kept(tracker: &Tracker, call: CutCall<'_>, block: Address) -> bool {
-    is_in_data(call.function, block.get()) || is_reachable(tracker, call, block)
-}
-
-/// Whether the data of the object that holds the function holds the pointer.
-fn is_in_data(function: usize, wanted: usize) -> bool {
-    let mut found = false;
-    loaded::with_images(&mut |images, _| {
-        let image = images.iter().find(|image| image.contains(function));
-        found = image.is_some_and(|image| holds(image, wanted));
-    });
-    found
-}
-
-fn holds(image: &Image<'_>, wanted: usize) -> bool {
-    image
-        .loaded()
-        .filter(|(_, flags)| flags & super::elf_layout::flag::WRITE != 0)
-        .any(|(range, _)| is_in_range(image, range, wanted))
-}
-
-fn is_in_range(image: &Image<'_>, range: Range, wanted: usize) -> bool {
-    let start = range.start.next_multiple_of(WORD);
-    let end = range.end.min(start.saturating_add(DATA_BYTE_MAX));
-    (start..end)
-        .step_by(WORD)
-        .filter_map(|place| super::slot::read(image, place))
-        .any(|word| word == wanted)
-}
-
-/// Whether the pointer is found in what the call was given, in what it allocated, or in recorded
-/// blocks that these point at.
-fn is_reachable(tracker: &Tracker, call: CutCall<'_>, block: Address) -> bool {
+    let wanted = block.get();
+    let own = Reached::from(vec![wanted])
+        .follow(tracker, |_| false)
+        .places;
     let allocated = call.notes.blocks().iter().map(|block| block.get());
     let given = call.pointers.iter().copied();
-    let mut places: Vec<usize> = allocated
-        .chain(given)
-        .filter(|&at| at != block.get())
-        .collect();
-    let mut next = 0;
-    while let Some(&place) = places.get(next) {
-        next += 1;
-        for word in words_at(tracker, place) {
-            if word == block.get() {
-                return true;
-            }
-            let is_fresh = places.len() < SEARCHED_BLOCK_COUNT_MAX && !places.contains(&word);
-            if is_fresh && tracker.requested_size(Address::new(word)).is_some() {
-                places.push(word);
+    let mut start = given.collect::<Vec<usize>>();
+    start.extend(allocated.filter(|place| !own.contains(place)));
+    let mut holds_it = false;
+    read_data(call.function, &mut |word| {
+        holds_it |= word == wanted;
+        if start.len() < START_COUNT_MAX && is_block(tracker, word) && !own.contains(&word) {
+            start.push(word);
+        }
+        !holds_it
+    });
+    holds_it
+        || Reached::from(start)
+            .follow(tracker, |word| word == wanted)
+            .is_found
+}
+
+/// Gives the words of the data of the object that holds the function to `look`, until that has
+/// seen enough.
+fn read_data(function: usize, look: &mut dyn FnMut(usize) -> bool) {
+    loaded::with_images(&mut |images, _| {
+        let Some(image) = images.iter().find(|image| image.contains(function)) else {
+            return;
+        };
+        let segments = image
+            .loaded()
+            .filter(|(_, flags)| flags & super::elf_layout::flag::WRITE != 0);
+        for (range, _) in segments {
+            let start = range.start.next_multiple_of(WORD);
+            let end = range.end.min(start.saturating_add(DATA_BYTE_MAX));
+            let words = (start..end)
+                .step_by(WORD)
+                .filter_map(|place| super::slot::read(image, place));
+            for word in words {
+                if !look(word) {
+                    return;
+                }
             }
         }
+    });
+}
+
+fn is_block(tracker: &Tracker, word: usize) -> bool {
+    word >= PAGE && tracker.requested_size(Address::new(word)).is_some()
+}
+
+/// Places that were reached, and those that are still to be searched.
+struct Reached {
+    places: Vec<usize>,
+    is_found: bool,
+}
+
+impl Reached {
+    fn from(places: Vec<usize>) -> Self {
+        Self {
+            places,
+            is_found: false,
+        }
     }
-    false
+
+    /// Follows pointers from recorded block to recorded block until `is_wanted` says yes to one.
+    fn follow(mut self, tracker: &Tracker, is_wanted: impl Fn(usize) -> bool) -> Self {
+        let count_max = self.places.len() + SEARCHED_BLOCK_COUNT_MAX;
+        let mut seen: HashSet<usize> = self.places.iter().copied().collect();
+        let mut next = 0;
+        while let Some(&place) = self.places.get(next) {
+            next += 1;
+            for word in words_at(tracker, place) {
+                if is_wanted(word) {
+                    self.is_found = true;
+                    return self;
+                }
+                let is_fresh = self.places.len() < count_max && !seen.contains(&word);
+                if is_fresh && is_block(tracker, word) {
+                    seen.insert(word);
+                    self.places.push(word);
+                }
+            }
+        }
+        self
+    }
 }
 
 /// The words of a block, or the first ones of memory that is no block.

@@ -3,7 +3,7 @@
 //! Where libffi is part of the interpreter, no slot leads to `ffi_call`. Then the function that
 //! calls a ctypes function object is replaced in `CFuncPtr`, in every type derived from it, and in
 //! the descriptor that types made later take it from. There is no description of the arguments, so
-//! only the result is looked at.
+//! their objects are searched for addresses of what the call may have filled in.
 
 #![expect(
     unsafe_code,
@@ -14,6 +14,7 @@ use std::arch::naked_asm;
 use std::ffi::c_int;
 use std::ptr::NonNull;
 
+use super::call_results::Results;
 use super::ctypes::prepare;
 use super::entry::Frame;
 use super::errno::KeptErrno;
@@ -22,6 +23,7 @@ use super::python_api::{Locked, Object, Owned, Python};
 use super::truncation::{self, CutCall};
 use super::{gate, python};
 use crate::memory::Address;
+use crate::memory::peek::peek;
 use crate::memory::reentry::{OurOwnWork, is_our_own_work};
 use crate::tracker;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -33,6 +35,11 @@ type TypeCall = unsafe extern "C-unwind" fn(Object, Object, Object) -> Object;
 const CALL_SLOT: c_int = 50;
 /// Function types followed; each library that ctypes opens makes one.
 const TYPE_COUNT_MAX: usize = 16_384;
+
+/// Arguments looked at, and words of each of their objects.
+const ARGUMENT_COUNT_MAX: usize = 32;
+const OBJECT_WORD_COUNT: usize = 8;
+const WORD: usize = size_of::<usize>();
 
 /// What ctypes' types held; zero while they were not looked at. Never forgotten: a call may be on
 /// its way through our function when the types are put back.
@@ -245,9 +252,17 @@ extern "C-unwind" fn call(
     let mut notes = ForeignNotes::new(is_direct, python::top_frame()).made_by_type(function);
     let notes = NonNull::from(&mut notes);
     let _call = ForeignCall::begin(notes, id, frame);
+    if truncation::is_waiting() {
+        look_at_arguments(Objects {
+            arguments,
+            result: std::ptr::null_mut(),
+        });
+    }
     let result = execute(object, arguments, names);
     // SAFETY: the notes lie in this frame, and the call that added to them is over.
-    look_at_result(function, result, unsafe { notes.as_ref() });
+    look_at_results(function, Objects { arguments, result }, unsafe {
+        notes.as_ref()
+    });
     result
 }
 
@@ -260,30 +275,96 @@ fn execute(object: Object, arguments: Object, names: Object) -> Object {
     unsafe { real(object, arguments, names) }
 }
 
-/// Looks at the object that a call gave.
-fn look_at_result(function: usize, result: Object, notes: &ForeignNotes) {
-    let Some(python) = Python::find().filter(|_| !result.is_null()) else {
+/// What a call was given and gave, as objects of the interpreter.
+#[derive(Clone, Copy)]
+struct Objects {
+    arguments: Object,
+    result: Object,
+}
+
+impl Objects {
+    /// The arguments, which the interpreter passes as a tuple.
+    fn arguments(self, python: &Python) -> impl Iterator<Item = Object> {
+        (0..ARGUMENT_COUNT_MAX).map_while(move |index| {
+            // SAFETY: the caller of a type passes a tuple, and holds the interpreter's lock.
+            unsafe { python.tuple_item(self.arguments, index) }
+        })
+    }
+
+    /// Where pointers to memory of the program may be: the words after an object's head. What
+    /// `byref` gives has the address there, and every object of ctypes that of its contents.
+    fn places_in(object: Object) -> impl Iterator<Item = usize> {
+        let start = object.addr() + Layout::in_use().head;
+        let mut bytes = [0; OBJECT_WORD_COUNT * WORD];
+        let count = if peek(Address::new(start), &mut bytes) {
+            OBJECT_WORD_COUNT
+        } else {
+            0
+        };
+        (0..count).filter_map(move |index| {
+            let word = bytes.get(index * WORD..)?.first_chunk()?;
+            Some(usize::from_ne_bytes(*word))
+        })
+    }
+}
+
+/// The value of an `int`; `None` for another object.
+fn integer(python: &Python, object: Object) -> Option<u64> {
+    let type_of = word(object, Layout::in_use().type_of).load(Ordering::Relaxed);
+    // SAFETY: the object is an `int`, and the interpreter called us with its lock held.
+    (type_of == python.integer_type()).then(|| unsafe { python.integer_bits(object) })
+}
+
+/// Looks at the arguments of a call that is about to be made, when a cut pointer may be among them.
+fn look_at_arguments(objects: Objects) {
+    let (Some(python), Some(tracker)) = (Python::find(), tracker::existing()) else {
         return;
     };
-    if word(result, Layout::in_use().type_of).load(Ordering::Relaxed) != python.integer_type() {
+    let _errno = KeptErrno::keep();
+    let _ours = OurOwnWork::begin();
+    for value in objects
+        .arguments(python)
+        .filter_map(|object| integer(python, object))
+    {
+        truncation::look_at_argument(tracker, usize::try_from(value).unwrap_or_default());
+    }
+}
+
+/// Looks at the objects of a call that is over.
+fn look_at_results(function: usize, objects: Objects, notes: &ForeignNotes) {
+    let Some(python) = Python::find().filter(|_| !objects.result.is_null()) else {
+        return;
+    };
+    let value = integer(python, objects.result);
+    if value.is_none() && notes.block_count() == 0 {
         return;
     }
-    // SAFETY: the object is an `int`, and the interpreter called us with its lock held.
-    let bits = unsafe { python.integer_bits(result) };
-    let value = usize::try_from(bits).unwrap_or_default();
     let _errno = KeptErrno::keep();
     let _ours = OurOwnWork::begin();
     let Some(tracker) = tracker::existing() else {
         return;
     };
-    tracker.mark_handed_to_python(Address::new(value));
-    let fits_half = i32::try_from(bits.cast_signed()).is_ok();
-    if fits_half && notes.block_count() > 0 {
+    let bits = value.unwrap_or_default();
+    let pointer = usize::try_from(bits).unwrap_or_default();
+    tracker.mark_handed_to_python(Address::new(pointer));
+    if notes.block_count() == 0 {
+        return;
+    }
+    let others = objects.arguments(python).chain([objects.result]);
+    let pointers: Vec<usize> = others
+        .filter(|&object| integer(python, object).is_none())
+        .flat_map(Objects::places_in)
+        .collect();
+    let results = Results { tracker, notes };
+    for &place in &pointers {
+        results.look_behind(place);
+    }
+    if value.is_some() && i32::try_from(bits.cast_signed()).is_ok() {
         let call = CutCall {
             function,
             notes,
-            pointers: &[],
+            pointers: &pointers,
         };
-        truncation::look_at_result(tracker, call, value);
+        truncation::look_at_result(tracker, call, pointer);
     }
 }

@@ -23,5 +23,6 @@ pub mod sync;
 pub mod table;
 pub mod thread_exit;
 pub mod thread_local;
+pub mod write_signals;
 
 pub use address::{Address, ByteCount, FrameAddress};

@@ -4,6 +4,7 @@
 
 use super::own_ranges;
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Maps `byte_count` zeroed, readable and writable bytes, committed by the kernel on first touch.
 ///
@@ -33,7 +34,37 @@ pub unsafe fn open(pages: NonNull<u8>, byte_count: usize) -> bool {
     unsafe { libc::mprotect(pages.as_ptr().cast(), byte_count, access) == 0 }
 }
 
+/// Of an address space with a limit (`ulimit -v`) we take one part in this many: tables shrink to
+/// what they get, and the program keeps the rest.
+const LIMITED_SHARE: u64 = 8;
+
+/// Address space that is ours now.
+static MAPPED_BYTE_COUNT: AtomicUsize = AtomicUsize::new(0);
+
+/// Whether `byte_count` more bytes of address space leave the program its share.
+fn may_take(byte_count: usize) -> bool {
+    let mut limit = libc::rlimit {
+        rlim_cur: libc::RLIM_INFINITY,
+        rlim_max: libc::RLIM_INFINITY,
+    };
+    // SAFETY: a place for one limit. Asked each time, because a program may set it at any time.
+    unsafe { libc::getrlimit(libc::RLIMIT_AS, &raw mut limit) };
+    is_within(
+        MAPPED_BYTE_COUNT.load(Ordering::Relaxed),
+        byte_count,
+        limit.rlim_cur,
+    )
+}
+
+/// The judgement over what we have, what we want more, and the limit.
+fn is_within(mapped: usize, more: usize, limit: libc::rlim_t) -> bool {
+    limit == libc::RLIM_INFINITY || mapped.saturating_add(more) as u64 <= limit / LIMITED_SHARE
+}
+
 fn map_as(byte_count: usize, access: libc::c_int) -> Option<NonNull<u8>> {
+    if !may_take(byte_count) {
+        return None;
+    }
     // SAFETY: an anonymous private mapping at an address of the kernel's choice touches no
     // existing memory, whatever the length.
     let pages = unsafe {
@@ -49,6 +80,7 @@ fn map_as(byte_count: usize, access: libc::c_int) -> Option<NonNull<u8>> {
     if pages == libc::MAP_FAILED {
         return None;
     }
+    MAPPED_BYTE_COUNT.fetch_add(byte_count, Ordering::Relaxed);
     own_ranges::add(pages.addr(), byte_count);
     NonNull::new(pages.cast())
 }
@@ -65,8 +97,33 @@ pub unsafe fn unmap(pages: NonNull<u8>, byte_count: usize) -> bool {
     own_ranges::remove(pages.addr().get(), byte_count);
     // SAFETY: the caller owns exactly this range and promises that nobody looks at it again.
     let unmapped = unsafe { libc::munmap(pages.as_ptr().cast(), byte_count) == 0 };
-    if !unmapped {
+    if unmapped {
+        MAPPED_BYTE_COUNT.fetch_sub(byte_count, Ordering::Relaxed);
+    } else {
         own_ranges::add(pages.addr().get(), byte_count);
     }
     unmapped
+}
+
+#[cfg(all(test, not(any(loom, miri))))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limited_address_space_is_left_to_the_program() {
+        assert!(is_within(0, usize::MAX, libc::RLIM_INFINITY));
+        assert!(is_within(0, 100, 800));
+        assert!(!is_within(0, 101, 800));
+        assert!(!is_within(60, 41, 800));
+        assert!(!is_within(usize::MAX, 1, 800), "no sum overflows");
+    }
+
+    #[test]
+    fn what_is_given_back_no_longer_counts() {
+        let pages = map(1 << 20).expect("a mebibyte");
+        let before = MAPPED_BYTE_COUNT.load(Ordering::Relaxed);
+        assert!(before >= 1 << 20);
+        // SAFETY: mapped above, and nobody else knows it.
+        assert!(unsafe { unmap(pages, 1 << 20) });
+    }
 }

@@ -1,5 +1,6 @@
 //! Files: read with a limit, written whole or not at all.
 
+use crate::memory::write_signals::without_write_signals;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -56,8 +57,13 @@ pub fn expand(pattern: &str) -> String {
 /// directly, because renaming would replace it.
 ///
 /// # Errors
-/// What the file system says; the temporary file is gone then.
+/// What the file system says; the temporary file is gone then. No signal says it: see
+/// [`without_write_signals`].
 pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    without_write_signals(|| write(path, bytes))
+}
+
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     if is_stream(path) {
         return OpenOptions::new().append(true).open(path)?.write_all(bytes);
     }

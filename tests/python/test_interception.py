@@ -219,8 +219,8 @@ def test_what_libc_hands_over_is_seen_and_what_it_keeps_is_not(tmp_path: Path) -
         assert leak["blocks"] == 1, name
         # The header defines getline itself, inline.
         caller = {"gives_vasprintf": "format", "gives_getline": "getline"}.get(name, name)
-        assert leak["stacks"]["allocated"][0]["function"] == caller
-        assert leak["stacks"]["allocated"][0]["library"] == str(library)
+        native = [frame for frame in leak["stacks"]["allocated"] if frame["language"] == "native"]
+        assert (caller, str(library)) in {(at["function"], at["library"]) for at in native}, name
 
 
 LOOKUPS = """

@@ -216,10 +216,12 @@ def test_rerunfailures(suite: Suite, needs: Callable[[str], str]) -> None:
             "FAILED *::test_leaks_each_time - heapledger: 1 block, 10 bytes left behind",
             "FAILED *::test_fails_the_first_* - heapledger: 1 block, 20 bytes left behind",
             "FAILED *::test_is_not_run_again - heapledger: 1 block, 30 bytes left behind",
-            "2 attempts run again by another plugin, not counted",
             "5 tests watched*: 3 blocks, 60 bytes left behind; 3 tests failed for it",
         ]
     )
+    # Older versions of that plugin do not report the end of an attempt.
+    told = [line for line in result.outlines if "run again by another plugin" in line]
+    assert told in ([], ["2 attempts run again by another plugin, not counted"])
 
 
 def test_flaky(foreign: Suite, needs: Callable[[str], str]) -> None:

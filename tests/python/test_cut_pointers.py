@@ -1,0 +1,91 @@
+"""Pointers that a missing `restype` cuts to 32 bits, and results that only look like it."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from intercepted import compile_plain, frames, run_script
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+GIVING = [
+    "gives_malloc",
+    "gives_array",
+    "gives_large_array",
+    "gives_object",
+    "gives_object_of_many_parts",
+    "gives_self",
+    "gives_parent",
+    "gives_string",
+]
+ACCIDENTAL = {
+    "means_status": "",
+    "means_nothing": "",
+    "means_sum": "10",
+    "fills_registry": "",
+    "fills_list": "",
+    "appends_to_list": "",
+    "fills_out": "ctypes.byref(place)",
+}
+BUILDS = ["-O0", "-O1", "-O2", "-O3"]
+OPEN = "import ctypes\nlibrary = ctypes.CDLL({path!r})\nplace = ctypes.c_void_p()\n"
+
+
+@pytest.mark.parametrize("calls", ["auto", "types"])
+@pytest.mark.parametrize("build", BUILDS)
+def test_a_cut_pointer_is_noticed_however_the_library_is_compiled(
+    build: str, calls: str, tmp_path: Path
+) -> None:
+    library = compile_plain("cut.cpp", tmp_path, build)
+    text = OPEN.format(path=str(library))
+    for name in GIVING:
+        text += f"value = library.{name}()\nvalue = library.{name}()\n"
+    run = run_script(text, tmp_path, calls=calls)
+    assert (run.status, run.err) == (0, "")
+    cut = {found["foreign_function"]["name"]: found for found in run.of_kind("truncated-pointer")}
+    assert set(cut) == set(GIVING)
+    for number, name in enumerate(GIVING):
+        lines = {line for _, line in frames(cut[name], "here")}
+        assert lines <= {4 + 2 * number, 5 + 2 * number}, name
+        assert "low 32 bits" in " ".join([cut[name]["message"], *cut[name]["hints"]])
+
+
+@pytest.mark.parametrize("calls", ["auto", "types"])
+@pytest.mark.parametrize("build", BUILDS)
+def test_a_result_that_nobody_meant_is_no_cut_pointer(
+    build: str, calls: str, tmp_path: Path
+) -> None:
+    library = compile_plain("cut.cpp", tmp_path, build)
+    text = OPEN.format(path=str(library))
+    for name, arguments in ACCIDENTAL.items():
+        text += f"for _ in range(5): library.{name}({arguments})\n"
+    run = run_script(text, tmp_path, calls=calls)
+    assert (run.status, run.err) == (0, "")
+    assert run.errors == []
+
+
+@pytest.mark.parametrize("calls", ["auto", "types"])
+def test_a_cut_pointer_that_the_library_kept_is_noticed_when_it_is_used(
+    calls: str, tmp_path: Path
+) -> None:
+    library = compile_plain("cut.cpp", tmp_path, "-O2")
+    text = OPEN.format(path=str(library)) + "library.first_byte.argtypes = [ctypes.c_void_p]\n"
+    text += "value = library.keeps_and_gives()\nlibrary.first_byte(value)\n"
+    run = run_script(text, tmp_path, calls=calls)
+    assert run.status == -signal.SIGSEGV
+    (cut,) = run.of_kind("truncated-pointer")
+    assert [line for _, line in frames(cut, "here")] == [6]
+
+
+def test_a_cut_pointer_that_python_follows_is_noticed_in_its_death(tmp_path: Path) -> None:
+    library = compile_plain("cut.cpp", tmp_path, "-O2")
+    text = OPEN.format(path=str(library))
+    text += "value = library.keeps_and_gives()\nctypes.string_at(value + 8)\n"
+    run = run_script(text, tmp_path)
+    assert run.status == -signal.SIGSEGV
+    (cut,) = run.of_kind("truncated-pointer")
+    assert [line for _, line in frames(cut, "allocated")] == [4]

@@ -174,7 +174,7 @@ pub(super) fn allocate(
         call(asked)
     };
     if block != 0 {
-        record(block, (size, room.flags), real, frame, admission);
+        record(block, (size, room.flags), frame, admission);
     }
     block
 }
@@ -194,7 +194,7 @@ pub(super) fn place_guarded(
         let _ours = OurOwnWork::begin()?;
         admission.tracker.place_guarded(size)?.get()
     };
-    record(block, (size, flag::GUARDED), real, frame, admission);
+    record(block, (size, flag::GUARDED), frame, admission);
     Some(block)
 }
 
@@ -225,7 +225,6 @@ pub(super) fn room(real: Real, size: Option<usize>, admission: Admission) -> Opt
 pub(super) fn record(
     block: usize,
     (size, room_flags): (usize, u32),
-    real: Real,
     frame: Frame,
     admission: Admission,
 ) {
@@ -238,7 +237,7 @@ pub(super) fn record(
     let block = Allocated {
         address,
         size: ByteCount::new(size),
-        family: real.function().family(),
+        family: admission.family,
         flags: admission.flags | room_flags,
     };
     admission.tracker.note_allocation(block, admission.place);

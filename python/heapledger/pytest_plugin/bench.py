@@ -38,6 +38,10 @@ if TYPE_CHECKING:
     Finding = dict[str, Any]
     Judgement = dict[str, Any]
 
+FULL = 2
+GENERATIONS = (1, *[FULL] * COLLECTION_MAX)
+"""Garbage collections at most. What a test has left is young, and a full collection is dear."""
+
 
 class Bench:
     """Judges subjects by one suite's suppressions and baseline.
@@ -85,16 +89,16 @@ class Bench:
     def _entries(self, subject: Subject, let_go: Callable[[], None]) -> list[Entry]:
         """Judge once, and anew after each garbage collection while that changes the verdict."""
         entries = judged(_facts(subject), subject.rules)
-        for collection in range(COLLECTION_MAX):
-            leaks = [entry for entry in entries if entry.finding["kind"] == "leak"]
-            if all(leak.verdict == KEPT for leak in leaks):
+        for generation in GENERATIONS:
+            if all(leak.verdict == KEPT for leak in _leaks(entries)):
                 break
-            if collection == 0:
+            if generation != FULL:
                 let_go()
-            gc.collect()
-            before = sum(leak.finding["blocks"] for leak in leaks)
+            gc.collect(generation)
+            before = sum(leak.finding["blocks"] for leak in _leaks(entries))
             entries = judged(_facts(subject), subject.rules)
-            if before == sum(e.finding["blocks"] for e in entries if e.finding["kind"] == "leak"):
+            after = sum(leak.finding["blocks"] for leak in _leaks(entries))
+            if before == after and generation == FULL:
                 break
         return entries
 
@@ -124,6 +128,10 @@ class Bench:
                 entry.finding["suppressed"] = True
         used = hidden["limits"]["suppressions_used"]
         self.suppressions_used.update(rule["rule"] for rule in used)
+
+
+def _leaks(entries: list[Entry]) -> list[Entry]:
+    return [entry for entry in entries if entry.finding["kind"] == "leak"]
 
 
 def fails(judgement: Judgement) -> bool:

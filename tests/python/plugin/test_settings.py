@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from compiling import ROOT
+
 if TYPE_CHECKING:
     from conftest import Suite
 
@@ -161,6 +163,19 @@ def test_the_ini_file_has_an_equivalent_for_every_option(suite: Suite) -> None:
     for setting in SETTINGS:
         result.stdout.fnmatch_lines([f"*--heapledger-{setting.name}*{setting.metavar}*"])
         result.stdout.fnmatch_lines([f"  {setting.key} (*"])
+
+
+def test_the_documentation_has_every_setting_in_its_table() -> None:
+    from heapledger.pytest_plugin.rules import READERS
+    from heapledger_pytest import SETTINGS
+
+    text = (ROOT / "docs" / "pytest.md").read_text()
+    rows = [line for line in text.splitlines() if line.startswith("| `--heapledger-")]
+    for setting in SETTINGS:
+        [row] = [row for row in rows if f"`--heapledger-{setting.name} {setting.metavar}`" in row]
+        assert f"`{setting.key}`" in row
+        argument = setting.name.replace("-", "_")
+        assert (f"| `{argument}` |" in row) == (argument in READERS)
 
 
 @pytest.mark.parametrize(

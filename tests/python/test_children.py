@@ -178,3 +178,13 @@ def test_children_that_are_no_python_are_not_harmed(leaking: Path) -> None:
     complaints = [line for line in out.splitlines() if "cannot be preloaded" not in line]
     assert complaints == plain.stdout.splitlines()
     assert _leaked(report) == []
+
+
+def test_a_compiler_that_the_program_runs_is_not_judged(leaking: Path) -> None:
+    source = "import subprocess\nsubprocess.run(['cc', '--version'], stdout=subprocess.DEVNULL)\n"
+    script = leaking / "compiling.py"
+    script.write_text(source, encoding="utf-8")
+    command = [sys.executable, "-m", "heapledger", "run", "--scope", "process", str(script)]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert (ran.returncode, ran.stdout) == (0, "")
+    assert ran.stderr.startswith("heapledger: no findings"), ran.stderr

@@ -46,7 +46,7 @@ class Collection:
             if path.stem == str(ending.process):
                 own = report
             else:
-                children.append(_without_leaks_of_the_stopped(report))
+                children.append(_with_leaks_judged(report))
         if own is None:
             own = _absent(ending, command)
             complain(f"the program left no report: it {ending.described()}")
@@ -88,17 +88,23 @@ class Collection:
         return reports.with_suppressions(saved, suppressions)
 
 
-def _without_leaks_of_the_stopped(report: Report) -> Report:
-    """Leave out what a child process was using when somebody stopped it: no leak follows from it.
+def _with_leaks_judged(report: Report) -> Report:
+    """Leave out what is no leak in a child process, and count it.
 
-    Pools of worker processes are ended like this, at any moment of their work.
+    A process that somebody stopped was still using what it had: pools of worker processes are ended
+    like this, at any moment of their work. And a program without Python that ours has started (a
+    shell, a compiler) leaves it to its end to free its memory.
     """
-    if report.get("process", {}).get("killed_by") not in STOPPING:
+    process = report.get("process", {})
+    if process.get("killed_by") in STOPPING:
+        counter = "leaks_not_judged_in_stopped_processes"
+    elif process.get("python") is None:
+        counter = "leaks_not_judged_in_programs_without_python"
+    else:
         return report
     judged = [finding for finding in report["findings"] if finding["kind"] != LEAK]
     count = len(report["findings"]) - len(judged)
-    limits = report.get("limits", {}) | {"leaks_not_judged_in_stopped_processes": count}
-    return report | {"findings": judged, "limits": limits}
+    return report | {"findings": judged, "limits": report.get("limits", {}) | {counter: count}}
 
 
 def complain(sentence: str) -> None:

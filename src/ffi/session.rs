@@ -8,7 +8,7 @@ use super::status::{fail, respond};
 use crate::intercept;
 use crate::tracker::options::{Options, Scope};
 use crate::tracker::session::StateError;
-use crate::tracker::tracker;
+use crate::tracker::{existing, tracker};
 use std::ffi::c_char;
 
 /// Starts a session. `options` is text such as `scope=explicit:check=quarantine,redzone` or null
@@ -63,6 +63,11 @@ fn begin_interception(scope: Scope) -> HlStatus {
         return HlStatus::Ok;
     }
     intercept::set_last_words(super::lifecycle::write_exit_report);
+    if !intercept::is_on()
+        && let Some(tracker) = existing()
+    {
+        tracker.begin_watch();
+    }
     match intercept::install(scope) {
         Ok(_) => {
             note_what_is_not_seen();
@@ -100,7 +105,11 @@ pub extern "C" fn hl_stop() -> HlStatus {
         match tracker.stop() {
             Ok(()) => {
                 if tracker.session().scope() == Scope::Explicit {
+                    let was_on = intercept::is_on();
                     intercept::remove();
+                    if was_on {
+                        tracker.end_watch();
+                    }
                 }
                 HlStatus::Ok
             }

@@ -121,6 +121,12 @@ impl Book {
             .find(|known| known.identity == identity)
     }
 
+    /// Takes out an object as if it had never been met.
+    pub(super) fn forget(&mut self, image: &Image<'_>) {
+        let identity = image.identity();
+        self.images.retain(|known| known.identity != identity);
+    }
+
     /// Takes out the objects that are no longer loaded.
     pub(super) fn take_unloaded(&mut self, images: &[Image<'_>]) -> Vec<KnownImage> {
         let present: Vec<Identity> = images.iter().map(Image::identity).collect();

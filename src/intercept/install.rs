@@ -50,6 +50,12 @@ fn auxiliary(kind: libc::c_ulong) -> usize {
     usize::try_from(unsafe { libc::getauxval(kind) }).unwrap_or_default()
 }
 
+/// Whether calls are being received.
+#[must_use]
+pub fn is_on() -> bool {
+    gate::is_on()
+}
+
 /// Begins to receive calls; returns how many slots were rewritten.
 ///
 /// # Errors
@@ -59,9 +65,9 @@ pub fn install(scope: Scope) -> Result<usize, InstallError> {
         watch_forks();
         chunk::learn_cache_key();
     }
-    // Entries look at the scope, so it is set before the first slot leads to one.
-    gate::set_scope(scope);
     let slot_count = patching::begin(places()).ok_or(InstallError::LostInFork)?;
+    // Last: a block is recorded only when every slot that it may be released through leads to us.
+    gate::set_scope(scope);
     foreign_calls::look_at_start();
     if has_report_at_exit() {
         death::begin();
@@ -75,11 +81,16 @@ fn has_report_at_exit() -> bool {
 }
 
 /// Restores every slot. Entries that the program still holds pass on to the real functions.
+///
+/// While the program holds blocks between guard pages the slots stay, and pass on what is not such a
+/// block: nobody else can release one.
 pub fn remove() {
     gate::set_scope(Scope::Explicit);
     death::end();
     type_call::end();
-    patching::end(places());
+    if !tracker::existing().is_some_and(tracker::Tracker::has_guarded_blocks) {
+        patching::end(places());
+    }
 }
 
 /// Looks whether libraries were loaded since the last pass, and rewrites their slots.

@@ -61,6 +61,6 @@ pub use death::hold_crashing_threads;
 pub use doctor::{
     Doctor, ForeignCallState, FunctionState, ObjectState, SlotState, doctor, protected_slot_count,
 };
-pub use install::{InstallError, install, remove};
+pub use install::{InstallError, install, is_on, remove};
 pub use leave::set_last_words;
 pub use mappings::can_read_mappings;

@@ -128,6 +128,22 @@ impl<'list> Pass<'list> {
         waiting_count
     }
 
+    /// Forgets objects that were unloaded and loaded again at the same place since the last pass:
+    /// none of their slots is as we left it, or there is none to tell by.
+    pub(super) fn forget_reloaded(&self, book: &mut Book) {
+        for image in self.images {
+            let is_ours = |note: &PatchedSlot| {
+                let ours = entry_address(note.function, note.variant);
+                slot::read(image, note.address) == Some(ours)
+            };
+            let known = book.known(image);
+            let is_changed = known.is_some_and(|known| !known.slots.iter().any(is_ours));
+            if is_changed {
+                book.forget(image);
+            }
+        }
+    }
+
     /// Looks at one object; `false` when it has to wait.
     fn visit(&self, book: &mut Book, place: usize, owner: Owner) -> bool {
         let Some(image) = self.images.get(place) else {

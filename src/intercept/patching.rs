@@ -153,6 +153,10 @@ fn make_pass(book: &mut Book, places: &KnownPlaces, again: bool) {
     loaded::with_images(&mut |images, age| {
         let pass = Pass::new(images, places, milliseconds());
         pass.find_main_targets();
+        let some_were_unloaded = age.removed_count != book.age.removed_count;
+        if some_were_unloaded {
+            pass.forget_reloaded(book);
+        }
         waiting_count = pass.run(book, again);
         book.age = age;
         SEEN_ADDED.store(age.added_count, Ordering::Release);

@@ -36,7 +36,8 @@ pub mod session;
 pub mod snapshot;
 mod top;
 mod truncation;
-pub mod verify;
+pub mod unwatched;
+mod verify;
 
 use crate::capture::{Capture, EventPlace};
 use crate::detect::Finding;

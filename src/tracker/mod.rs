@@ -36,8 +36,8 @@ pub mod session;
 pub mod snapshot;
 mod top;
 mod truncation;
-pub mod unwatched;
-mod verify;
+mod unwatched;
+pub mod verify;
 
 use crate::capture::{Capture, EventPlace};
 use crate::detect::Finding;

@@ -178,8 +178,10 @@ class Finding:
     """One detected error, or one leak; several with the same stacks are one, counted.
 
     `count` is how often it occurred (for a leak: in how many blocks), `bytes` and `blocks` are
-    summed over all occurrences. `stacks` has the key "allocated", and for errors "here" (where it
-    was detected) and "released" (by whom the block was released first), each innermost first.
+    summed over all occurrences. `kept_by` names what still refers to the blocks of a leak, such as
+    a library: they are kept rather than lost. `stacks` has the key "allocated", and for errors
+    "here" (where it was detected) and "released" (by whom the block was released first), each
+    innermost first.
     """
 
     kind: str
@@ -193,6 +195,7 @@ class Finding:
     block: FindingBlock | None = None
     foreign_function: ForeignFunction | None = None
     handed_to_python: bool = False
+    kept_by: str | None = None
     hints: tuple[str, ...] = ()
     stacks: Stacks = field(default_factory=dict, hash=False)
 
@@ -213,6 +216,7 @@ class Finding:
             block=None if block is None else FindingBlock.from_dict(block),
             foreign_function=None if foreign is None else ForeignFunction.from_dict(foreign),
             handed_to_python=bool(source.get("handed_to_python", False)),
+            kept_by=None if source.get("kept_by") is None else str(source["kept_by"]),
             hints=tuple(str(hint) for hint in source.get("hints") or ()),
             stacks=_stacks(source),
         )
@@ -233,6 +237,7 @@ class Finding:
                 None if self.foreign_function is None else self.foreign_function.to_dict()
             ),
             "handed_to_python": self.handed_to_python,
+            **({} if self.kept_by is None else {"kept_by": self.kept_by}),
             "hints": list(self.hints),
             "stacks": _stacks_to_dict(self.stacks),
         }

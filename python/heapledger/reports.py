@@ -87,9 +87,9 @@ def text_of(report: Report, suppressions: Path | None = None) -> str:
 
 
 def unsuppressed(report: Report) -> Iterator[dict[str, Any]]:
-    """Yield the findings that no suppression hides, those of child processes included."""
+    """Yield what was found, in child processes too: what is neither suppressed nor only kept."""
     for finding in report.get("findings", ()):
-        if not finding.get("suppressed"):
+        if not finding.get("suppressed") and not finding.get("kept_by"):
             yield finding
     for child in report.get(CHILDREN, ()):
         yield from unsuppressed(child)

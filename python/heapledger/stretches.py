@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 _COUNTS = re.compile(r"\b[\d,]+ blocks?, [\d,]+ bytes?\b")
 """Where the library's sentence about a leak says how much."""
 
-INTERCEPTED_FAMILIES = frozenset({"malloc", "new", "new[]"})
-"""Families of blocks that native code allocated by itself; all others went through heapledger."""
-
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
@@ -67,12 +64,7 @@ class Survey:
 
 def group_of(leak: Leak) -> Group:
     """Return what makes blocks one group of a leak."""
-    return leak["fingerprint"], leak["family"], bool(leak["handed_to_python"])
-
-
-def is_kept(family: str, handed_to_python: bool) -> bool:
-    """Tell whether a library keeps such a block to itself: Python never had the pointer."""
-    return not handed_to_python and family in INTERCEPTED_FAMILIES
+    return leak["fingerprint"], leak["family"], bool(leak.get("kept_by"))
 
 
 def amounts_text(blocks: int, byte_count: int) -> str:

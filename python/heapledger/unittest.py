@@ -24,7 +24,7 @@ from heapledger.failure_text import Layout, Place, text_of
 from heapledger.growth import collect_garbage
 from heapledger.records import Finding
 from heapledger.session import findings_since, mark, start
-from heapledger.stretches import counted, is_kept
+from heapledger.stretches import counted
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -95,7 +95,7 @@ class LeakTestCase(unittest.TestCase):
         return finding.kind in self.heapledger_kinds
 
     def _may_keep(self, leak: Finding) -> bool:
-        return self.heapledger_kept != "fail" and is_kept(leak.family, leak.handed_to_python)
+        return self.heapledger_kept != "fail" and leak.kept_by is not None
 
     def _message(self, sentence: str, found: list[Finding]) -> str:
         code = getattr(inspect.unwrap(getattr(self, self._testMethodName)), "__code__", None)

@@ -37,7 +37,10 @@ class Watch:
 
     @property
     def leaks(self) -> list[Finding]:
-        """The blocks allocated inside that are live, those with the same stacks as one."""
+        """The blocks allocated inside that are live, those with the same stacks as one.
+
+        What a library keeps for itself is among them, and says so in `kept_by`.
+        """
         return [Finding.from_dict(leak) for leak in self._leak_records()]
 
     @property
@@ -51,13 +54,9 @@ class Watch:
         """What was added inside: `live_*` is growth, `total_*` all that was allocated."""
         return stats().since(self._stats_before) if self._stats is None else self._stats
 
-    def leaked_blocks(self) -> int:
-        """Return how many blocks `leaks` is about."""
-        return sum(int(leak.get("blocks", 0)) for leak in self._leak_records())
-
-    def leak_report(self) -> str:
-        """Return the report about `leaks`, for people."""
-        return reports.text_about(self._leak_records())
+    def lost(self) -> list[dict[str, Any]]:
+        """Return the JSON form of the leaks that nothing keeps."""
+        return [leak for leak in self._leak_records() if not leak.get("kept_by")]
 
     def end(self) -> None:
         """Keep the answers as they are now; only the first call counts."""
@@ -95,6 +94,8 @@ def watch() -> Watch:
 def no_leaks(max_blocks: int = 0) -> Iterator[Watch]:
     """Assert that a stretch of the program leaves no more than `max_blocks` blocks behind.
 
+    Blocks that a library's own data still refers to (`Finding.kept_by`) do not count.
+
     Use it in a `with`, or as a decorator. An exception of the body goes through unchanged.
 
     Raises:
@@ -105,12 +106,13 @@ def no_leaks(max_blocks: int = 0) -> Iterator[Watch]:
         raise UsageError(f"max_blocks cannot be {max_blocks}")
     with watch() as watched:
         yield watched
-    count = watched.leaked_blocks()
+    lost = watched.lost()
+    count = sum(int(leak["blocks"]) for leak in lost)
     if count > max_blocks:
-        byte_count = sum(leak.bytes for leak in watched.leaks)
+        byte_count = sum(int(leak["bytes"]) for leak in lost)
         blocks = "1 block" if count == 1 else f"{count} blocks"
         raise LeakError(
             f"{blocks} of native memory ({byte_count} bytes) left behind, {max_blocks} allowed\n\n"
-            f"{watched.leak_report()}",
-            watched.leaks,
+            f"{reports.text_about(lost)}",
+            [Finding.from_dict(leak) for leak in lost],
         )

@@ -2,6 +2,7 @@
 
 use super::damage::Damage;
 use super::finding::{Access, BlockFacts, Finding, FindingKind, PointerPlace};
+use super::reach::Holding;
 use crate::ledger::record::flag;
 use crate::ledger::{BlockRecord, BlockState, FamilyId, StackId, ThreadNumber};
 use crate::memory::regions::Region;
@@ -224,6 +225,7 @@ fn blank(kind: FindingKind, at: Occurrence) -> Finding {
         here: at.here,
         thread: at.thread,
         access: Access::Unknown,
+        holding: Holding::Unknown,
         count: 1,
         bytes: 0,
         blocks: 0,

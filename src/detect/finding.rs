@@ -1,5 +1,6 @@
 //! One detected error, as plain data.
 
+use super::reach::Holding;
 use crate::ledger::{BlockState, FamilyId, StackId, ThreadNumber};
 use crate::memory::{Address, ByteCount};
 
@@ -137,6 +138,8 @@ pub struct Finding {
     pub thread: ThreadNumber,
     /// How the memory was accessed, when that was seen happening.
     pub access: Access,
+    /// What still holds the blocks of a leak.
+    pub holding: Holding,
     /// How often it occurred. For a leak: in how many blocks.
     pub count: u64,
     /// Bytes concerned, over all occurrences. For a leak: bytes still allocated.

@@ -1,6 +1,7 @@
 //! The leak verdict: live blocks grouped by where they came from.
 
 use super::finding::{Access, BlockFacts, Finding, FindingKind, PointerPlace};
+use super::reach::Holding;
 use crate::ledger::record::flag;
 use crate::ledger::{BlockRecord, Epoch, FamilyId, StackId};
 use std::collections::HashMap;
@@ -11,6 +12,7 @@ struct Group {
     allocated: StackId,
     family: FamilyId,
     handed_to_python: bool,
+    is_kept: bool,
 }
 
 /// Whether a live block, allocated after `since`, is a leak. Not one that the program did release,
@@ -21,23 +23,30 @@ pub fn is_leak(record: &BlockRecord, since: Epoch) -> bool {
     record.epoch > since && record.flags & flag::REFUSED == 0
 }
 
-/// Groups the leaks among the blocks allocated after `since` by where they were allocated; one
-/// finding each, most bytes first. The block named is the oldest met, as an example of the group.
-pub fn leaks(live: impl Iterator<Item = BlockRecord>, since: Epoch) -> Vec<Finding> {
+/// Groups live blocks by where they were allocated; one finding each, most bytes first. The block
+/// named is the oldest met, as an example of the group.
+///
+/// What something else still holds and nobody handed to Python is a group of its own, with the
+/// holding of its first block. Blocks that were handed to Python are one group, whatever holds them:
+/// a library may well know all the handles it gave out. Only a single one that a library's data
+/// leads to is taken for what it looks like, an object the library makes once.
+pub fn leaks(live: impl Iterator<Item = (BlockRecord, Holding)>) -> Vec<Finding> {
     let mut groups: HashMap<Group, Finding> = HashMap::new();
-    for record in live.filter(|record| is_leak(record, since)) {
+    for (record, holding) in live {
         let facts = BlockFacts::from(&record);
         let group = Group {
             allocated: record.allocated,
             family: record.family,
             handed_to_python: facts.handed_to_python,
+            is_kept: !facts.handed_to_python && is_kept(holding),
         };
         let finding = groups
             .entry(group)
-            .or_insert_with(|| none_yet(&record, facts));
+            .or_insert_with(|| none_yet(&record, facts, holding));
         finding.count += 1;
         finding.blocks += 1;
         finding.bytes += record.size.get() as u64;
+        finding.holding = together(finding, group, holding);
     }
     let mut findings: Vec<Finding> = groups.into_values().collect();
     // The address breaks ties, so that two reports of the same state are equal.
@@ -45,7 +54,22 @@ pub fn leaks(live: impl Iterator<Item = BlockRecord>, since: Epoch) -> Vec<Findi
     findings
 }
 
-fn none_yet(record: &BlockRecord, facts: BlockFacts) -> Finding {
+/// Whether something that is not left behind itself holds a block.
+const fn is_kept(holding: Holding) -> bool {
+    matches!(holding, Holding::Image(_) | Holding::Elsewhere)
+}
+
+/// What holds a group that has just got one more block: nothing, when one of them is lost.
+fn together(so_far: &Finding, group: Group, holding: Holding) -> Holding {
+    match (so_far.holding, holding) {
+        (first, _) if group.is_kept || so_far.blocks == 1 => first,
+        (Holding::OtherLeak, Holding::OtherLeak) => Holding::OtherLeak,
+        (Holding::Unknown, _) | (_, Holding::Unknown) => Holding::Unknown,
+        (_, _) => Holding::Nowhere,
+    }
+}
+
+fn none_yet(record: &BlockRecord, facts: BlockFacts, holding: Holding) -> Finding {
     Finding {
         kind: FindingKind::Leak,
         address: record.address,
@@ -57,6 +81,7 @@ fn none_yet(record: &BlockRecord, facts: BlockFacts) -> Finding {
         here: StackId::UNKNOWN,
         thread: record.allocated_by,
         access: Access::Unknown,
+        holding,
         count: 0,
         bytes: 0,
         blocks: 0,
@@ -70,49 +95,84 @@ mod tests {
     use crate::ledger::{BlockState, ThreadNumber};
     use crate::memory::{Address, ByteCount};
 
-    fn block(address: usize, size: usize, stack: u32, epoch: u32) -> BlockRecord {
+    const IMAGE: Holding = Holding::Image(Address::new(8));
+
+    fn block(address: usize, size: usize, stack: u32, flags: u32) -> BlockRecord {
         BlockRecord {
             address: Address::new(address),
             size: ByteCount::new(size),
             state: BlockState::Live,
-            family: FamilyId::HEAPLEDGER,
+            family: FamilyId::MALLOC,
             allocated: StackId(stack),
             released: StackId::UNKNOWN,
-            epoch: Epoch(epoch),
+            epoch: Epoch(1),
             allocated_by: ThreadNumber(1),
             released_by: ThreadNumber(0),
-            flags: 0,
+            flags,
         }
+    }
+
+    /// Blocks of 10 bytes from one place.
+    fn found(flags: u32, holdings: &[Holding]) -> Vec<(u64, Holding)> {
+        let live = holdings
+            .iter()
+            .enumerate()
+            .map(|(number, &holding)| (block(64 + 32 * number, 10, 1, flags), holding));
+        let mut found: Vec<_> = leaks(live)
+            .iter()
+            .map(|leak| (leak.blocks, leak.holding))
+            .collect();
+        found.sort_by_key(|&(blocks, _)| blocks);
+        found
     }
 
     #[test]
     fn blocks_of_one_place_are_one_leak_and_most_bytes_come_first() {
         let live = [
-            block(64, 10, 1, 1),
-            block(128, 10, 1, 1),
-            block(256, 500, 2, 1),
+            block(64, 10, 1, 0),
+            block(128, 10, 1, 0),
+            block(256, 500, 2, 0),
         ];
-        let found = leaks(live.into_iter(), Epoch(0));
+        let found = leaks(live.into_iter().map(|block| (block, Holding::Unknown)));
         let summary: Vec<_> = found.iter().map(|leak| (leak.blocks, leak.bytes)).collect();
         assert_eq!(summary, [(1, 500), (2, 20)]);
         assert_eq!(found[1].count, 2);
     }
 
     #[test]
-    fn blocks_older_than_the_mark_do_not_count() {
-        let live = [block(64, 10, 1, 3), block(128, 10, 1, 4)];
-        assert_eq!(leaks(live.into_iter(), Epoch(3)).len(), 1);
-        assert!(leaks(live.into_iter(), Epoch(4)).is_empty());
+    fn what_a_library_keeps_for_itself_is_told_from_what_is_lost() {
+        let holdings = [IMAGE, Holding::Nowhere, IMAGE, Holding::Elsewhere];
+        assert_eq!(found(0, &holdings), [(1, Holding::Nowhere), (3, IMAGE)]);
+    }
+
+    #[test]
+    fn lost_once_is_lost_and_held_by_leaks_is_said_of_all() {
+        let (other, nowhere) = (Holding::OtherLeak, Holding::Nowhere);
+        assert_eq!(found(0, &[other, other]), [(2, other)]);
+        assert_eq!(found(0, &[other, nowhere, other]), [(3, nowhere)]);
+        assert_eq!(
+            found(0, &[nowhere, Holding::Unknown]),
+            [(2, Holding::Unknown)]
+        );
+    }
+
+    #[test]
+    fn of_blocks_handed_to_python_only_a_single_one_can_be_kept() {
+        let handed = flag::HANDED_TO_PYTHON;
+        assert_eq!(found(handed, &[IMAGE]), [(1, IMAGE)]);
+        assert_eq!(
+            found(handed, &[IMAGE, Holding::Nowhere, IMAGE]),
+            [(3, Holding::Nowhere)]
+        );
+        assert_eq!(found(handed, &[IMAGE, IMAGE]), [(2, Holding::Nowhere)]);
     }
 
     #[test]
     fn a_block_whose_release_was_refused_is_no_leak() {
-        let refused = BlockRecord {
-            flags: flag::REFUSED | flag::HANDED_TO_PYTHON,
-            ..block(64, 10, 1, 1)
-        };
-        let found = leaks([refused, block(128, 20, 1, 1)].into_iter(), Epoch(0));
-        assert_eq!(found.len(), 1);
-        assert_eq!((found[0].blocks, found[0].bytes), (1, 20));
+        let refused = block(64, 10, 1, flag::REFUSED | flag::HANDED_TO_PYTHON);
+        assert!(!is_leak(&refused, Epoch(0)));
+        let other = block(64, 10, 1, flag::HANDED_TO_PYTHON);
+        assert!(is_leak(&other, Epoch(0)));
+        assert!(!is_leak(&other, Epoch(1)), "older than the mark");
     }
 }

@@ -14,6 +14,7 @@ pub mod finding;
 pub mod guard;
 pub mod leak;
 pub mod quarantine;
+pub mod reach;
 pub mod redzone;
 pub mod size_word;
 pub mod store;

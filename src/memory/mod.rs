@@ -23,6 +23,7 @@ pub mod sync;
 pub mod table;
 pub mod thread_exit;
 pub mod thread_local;
+pub mod writable;
 pub mod write_signals;
 
 pub use address::{Address, ByteCount, FrameAddress};

@@ -6,6 +6,7 @@ use super::{Learned, Suppressions, model, timestamp};
 use crate::capture::{self, CaptureCounters, PythonStatus};
 use crate::detect::{BlockFacts, Finding, FindingKind};
 use crate::ledger::{BlockRecord, FamilyId, StackId};
+use crate::memory::Address;
 use crate::tracker::Tracker;
 use crate::tracker::options::Options;
 use crate::tracker::snapshot::{Snapshot, Statistics};
@@ -31,6 +32,14 @@ impl Resolver for Names<'_> {
             library: found.library,
             name: found.name,
         })
+    }
+
+    fn is_plain_program(&self) -> bool {
+        matches!(self.0.capture().python_status(), PythonStatus::NotPython)
+    }
+
+    fn library_at(&self, place: Address) -> Option<String> {
+        capture::library_at(place)
     }
 
     fn family_name(&self, family: FamilyId) -> String {

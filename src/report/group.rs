@@ -49,12 +49,14 @@ pub fn merge_reports<'a>(reports: &[&'a Report]) -> Vec<Group<'a>> {
 #[derive(Default)]
 struct Groups<'a> {
     list: Vec<Group<'a>>,
-    position: BTreeMap<String, usize>,
+    /// By fingerprint, and whether something keeps the blocks: a place may leave both.
+    position: BTreeMap<(String, bool), usize>,
 }
 
 impl<'a> Groups<'a> {
     fn add(&mut self, finding: Cow<'a, Finding>, pid: u32) {
-        let known = self.position.get(&finding.fingerprint).copied();
+        let same = (finding.fingerprint.clone(), finding.is_kept());
+        let known = self.position.get(&same).copied();
         if let Some(group) = known.and_then(|position| self.list.get_mut(position)) {
             absorb(group.finding.to_mut(), &finding);
             // Reports come one after the other, so only the last process can be this one.
@@ -65,8 +67,7 @@ impl<'a> Groups<'a> {
         }
         // A hand-made report may lack fingerprints: such findings stay apart.
         if !finding.fingerprint.is_empty() {
-            self.position
-                .insert(finding.fingerprint.clone(), self.list.len());
+            self.position.insert(same, self.list.len());
         }
         self.list.push(Group {
             finding,
@@ -108,6 +109,7 @@ fn order(finding: &Finding) -> impl Ord + use<> {
     let leak = finding.is_leak();
     let amounts = |amount: u64| if leak { Reverse(amount) } else { Reverse(0) };
     (
+        finding.is_kept(),
         seriousness(finding.known_kind()),
         amounts(finding.growth.unwrap_or(0)),
         amounts(finding.bytes),

@@ -6,6 +6,7 @@
 use super::message::{Names, foreign_name};
 use super::model::{ForeignFunction, Frame, Stacks, file_name};
 use super::number::counted;
+use crate::detect::reach::Holding;
 use crate::detect::{Finding, FindingKind, PointerPlace};
 use crate::ledger::FamilyId;
 
@@ -22,6 +23,8 @@ pub struct Evidence<'a> {
     pub foreign_function: Option<&'a ForeignFunction>,
     /// What the rest of the ledger teaches.
     pub learned: &'a Learned,
+    /// Whether the report says what keeps the block.
+    pub is_kept: bool,
 }
 
 /// What only the whole ledger can know about a finding. Empty: nothing learned.
@@ -62,6 +65,7 @@ const RULES: &[fn(&Evidence<'_>) -> Option<String>] = &[
     released_inside,
     negative_size,
     missing_restype,
+    still_referenced,
 ];
 
 /// Every hint that applies, in a fixed order.
@@ -213,6 +217,22 @@ fn missing_restype(evidence: &Evidence<'_>) -> Option<String> {
     })
 }
 
+fn still_referenced(evidence: &Evidence<'_>) -> Option<String> {
+    let sentence = match evidence.finding.holding {
+        Holding::OtherLeak => "only another block that was not released refers to it",
+        Holding::Nowhere if !evidence.finding.block?.handed_to_python => {
+            "nothing in the process refers to it any more"
+        }
+        Holding::Image(_) if !evidence.is_kept => {
+            "the data of the program or of a library still refers to it"
+        }
+        Holding::Image(_) | Holding::Nowhere | Holding::Elsewhere | Holding::Unknown => {
+            return None;
+        }
+    };
+    Some(sentence.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -229,6 +249,7 @@ mod tests {
             stacks,
             foreign_function: Some(&foreign("/opt/libcpp.so", "get_shared_memory")),
             learned,
+            is_kept: false,
         })
     }
 

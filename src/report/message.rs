@@ -48,8 +48,12 @@ pub fn error(finding: &Finding, names: &Names) -> String {
 /// The sentence of a leak, from the amounts and the stack in the model.
 #[must_use]
 pub fn leak(finding: &model::Finding) -> String {
+    let what = match &finding.kept_by {
+        Some(keeper) => format!("kept by {}:", file_name(keeper)),
+        None => "leak of".to_owned(),
+    };
     format!(
-        "leak of {}, {}, allocated {}",
+        "{what} {}, {}, allocated {}",
         counted(finding.blocks, "block"),
         counted(finding.bytes, "byte"),
         place(finding.foreign_function.as_ref(), &finding.stacks.allocated),

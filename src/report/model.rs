@@ -213,6 +213,10 @@ pub struct Finding {
     pub foreign_function: Option<ForeignFunction>,
     /// Whether a foreign call gave the block to Python.
     pub handed_to_python: bool,
+    /// For a leak: what still holds all of the blocks, so that they are kept rather than lost; a
+    /// library, or words for other memory. Absent when nothing is known to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kept_by: Option<String>,
     /// What a colleague would add, one sentence each.
     pub hints: Vec<String>,
     /// Where it happened.
@@ -232,6 +236,12 @@ impl Finding {
         FindingKind::ALL
             .into_iter()
             .find(|kind| kind.name() == self.kind)
+    }
+
+    /// Whether these are blocks that something keeps, and no error.
+    #[must_use]
+    pub const fn is_kept(&self) -> bool {
+        self.kept_by.is_some()
     }
 
     /// Whether this is a leak and not an error of one moment.

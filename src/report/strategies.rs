@@ -84,6 +84,7 @@ fn finding() -> impl Strategy<Value = Finding> {
             block: known.0,
             foreign_function: known.1,
             handed_to_python,
+            kept_by: None,
             hints: text.3,
             stacks,
             growth: numbers.3,

@@ -6,8 +6,10 @@ use super::hints::{self, Evidence, Learned};
 use super::message::{self, Names};
 use super::model::{self, Block, ForeignFunction, Frame, Stacks};
 use super::{fingerprint, group};
+use crate::detect::reach::Holding;
 use crate::detect::{BlockFacts, Finding, FindingKind};
 use crate::ledger::{FamilyId, StackId};
+use crate::memory::Address;
 
 /// Turns the numbers in a finding into text. Never called on the allocation path.
 pub trait Resolver {
@@ -25,6 +27,18 @@ pub trait Resolver {
 
     /// What releases them: `free`, `operator delete[]`, `foo_close`.
     fn release_name(&self, family: FamilyId) -> String;
+
+    /// Whether a program without an interpreter is reported on: there every block that was not
+    /// released counts, also those that the program's own data leads to.
+    fn is_plain_program(&self) -> bool {
+        false
+    }
+
+    /// The library whose data lies at an address; `None` for thread-local data.
+    fn library_at(&self, place: Address) -> Option<String> {
+        let _ = place;
+        None
+    }
 
     /// What the rest of the ledger teaches about a finding.
     fn learned(&self, finding: &Finding) -> Learned {
@@ -70,12 +84,14 @@ impl Translator<'_> {
         let foreign_function = self.foreign_function(finding);
         let names = self.names(finding);
         let learned = self.resolver.learned(finding);
+        let kept_by = self.keeper(finding);
         let hints = hints::all(&Evidence {
             finding,
             names: &names,
             stacks: &stacks,
             foreign_function: foreign_function.as_ref(),
             learned: &learned,
+            is_kept: kept_by.is_some(),
         });
         let mut translated = model::Finding {
             kind: finding.kind.name().to_owned(),
@@ -91,6 +107,7 @@ impl Translator<'_> {
                 .map(|block| translated_block(&block, finding.offset)),
             foreign_function,
             handed_to_python: finding.block.is_some_and(|block| block.handed_to_python),
+            kept_by,
             hints,
             stacks,
             ..model::Finding::default()
@@ -101,6 +118,21 @@ impl Translator<'_> {
             _ => message::error(finding, &names),
         };
         translated
+    }
+
+    /// What keeps the blocks of a leak. What was handed to Python is Python's to release: only
+    /// a library's data counts as keeping it, not the pointer that Python itself may still have.
+    fn keeper(&self, finding: &Finding) -> Option<String> {
+        let handed = finding.block.is_some_and(|block| block.handed_to_python);
+        match finding.holding {
+            _ if self.resolver.is_plain_program() => None,
+            Holding::Image(place) => {
+                let library = self.resolver.library_at(place);
+                Some(library.unwrap_or_else(|| "a thread-local variable".to_owned()))
+            }
+            Holding::Elsewhere if !handed => Some("memory outside the ledger".to_owned()),
+            _ => None,
+        }
     }
 
     fn stacks(&mut self, finding: &Finding) -> Stacks {

@@ -30,6 +30,7 @@ mod kept;
 pub mod log;
 mod neighbour;
 pub mod options;
+pub mod references;
 pub mod release;
 pub mod resize;
 pub mod session;

@@ -86,7 +86,11 @@ impl Tracker {
     #[must_use]
     pub fn leaks(&self, since: Epoch) -> Vec<Finding> {
         let _ours = OurOwnWork::begin();
-        leak::leaks(self.programs_own(), since.max(self.session.baseline()))
+        let since = since.max(self.session.baseline());
+        let live: Vec<BlockRecord> = self.programs_own().collect();
+        let references = self.references(&live, since);
+        let left = live.into_iter().filter(|block| leak::is_leak(block, since));
+        leak::leaks(left.map(|block| (block, references.holding(&block))))
     }
 
     /// How many blocks were allocated after `since` and are still live.

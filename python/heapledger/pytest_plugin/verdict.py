@@ -2,8 +2,8 @@
 
 | block allocated by the test and live after its teardown | not repeated | body repeated |
 |---|---|---|
-| handed to Python, or allocated through heapledger | fails | fails if every run leaves some |
-| kept by the library, never handed to Python | `kept`; fails with `kept=fail` | the same |
+| nothing keeps it: lost, or handed to Python | fails | fails if every run leaves some |
+| something of the library still refers to it | `kept`; fails with `kept=fail` | the same |
 | left by the first run only | | `cache` |
 | left by some later runs | | `irregular` |
 
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from heapledger.growth import per_run_text, recurring
-from heapledger.stretches import is_kept, resized, with_amounts
+from heapledger.stretches import resized, with_amounts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -43,7 +43,7 @@ REFUSED_KINDS = frozenset({"mismatched-free", "invalid-free"})
 
 REASONS = {
     FAILS: "failing",
-    KEPT: "kept by a library, never handed to Python",
+    KEPT: "kept by a library, which still refers to it",
     CACHE: "allocated by the first run only, as a cache is",
     IRREGULAR: "left behind by some runs and not by others",
     UNJUDGED: "left behind by tests that fail anyway",
@@ -151,7 +151,7 @@ def _without_refused(leak: Finding, errors: Sequence[Finding]) -> Finding | None
 
 def _once(leak: Finding, rules: Rules) -> Entry:
     """Judge what there is only one look at."""
-    may_stay = rules.kept != "fail" and is_kept(leak["family"], leak["handed_to_python"])
+    may_stay = rules.kept != "fail" and bool(leak.get("kept_by"))
     return Entry(leak, KEPT if may_stay else FAILS, leak["blocks"], leak["bytes"])
 
 

@@ -69,6 +69,21 @@ pub(super) fn intern_foreign(sites: &SiteTable, function: Address) -> SiteId {
     sites.intern(Site::Foreign { library, name })
 }
 
+/// The path of the loaded object whose segments contain a place.
+#[must_use]
+pub fn library_at(place: Address) -> Option<String> {
+    let loaded = loaded::Loaded::containing(place)?;
+    let name = match loaded.name() {
+        // The loader has no name for the program itself.
+        b"" => std::env::current_exe()
+            .ok()?
+            .into_os_string()
+            .into_encoded_bytes(),
+        name => name.to_vec(),
+    };
+    Some(String::from_utf8_lossy(&name).into_owned())
+}
+
 /// Calls `use_names` with the path of the object that contains `place` and the nearest exported
 /// symbol before it; either is empty when not known.
 fn with_symbol<T>(place: Address, use_names: impl FnOnce(&[u8], &[u8]) -> T) -> T {

@@ -93,12 +93,11 @@ fn example_block(finding: &Finding) -> Option<String> {
 fn owner(finding: &Finding) -> Option<String> {
     let called = finding.foreign_function.as_ref()?;
     let name = escaped(&foreign_name(called)).into_owned();
-    Some(if finding.handed_to_python {
-        format!("{name} handed it to Python, which did not release it")
-    } else {
-        format!(
-            "not seen to be handed to Python: likely kept by the library that {name} belongs to"
-        )
+    Some(match (finding.handed_to_python, &finding.kept_by) {
+        (true, None) => format!("{name} handed it to Python, which did not release it"),
+        (true, Some(_)) => format!("{name} handed it to Python, and the library keeps it too"),
+        (false, None) => format!("{name} was not seen to hand it to Python"),
+        (false, Some(_)) => format!("{name} was not seen to hand it to Python: it is its own"),
     })
 }
 

@@ -20,7 +20,8 @@ struct Sum {
 /// `heapledger: 1 leak (10 blocks, 3,360 bytes), 1 double free`.
 pub(super) fn line(groups: &[Group<'_>], reports: &[&Report]) -> String {
     let mut sums: BTreeMap<(usize, &str), Sum> = BTreeMap::new();
-    for group in groups {
+    let (kept, found): (Vec<_>, Vec<_>) = groups.iter().partition(|group| group.finding.is_kept());
+    for group in found {
         let finding = &group.finding;
         let rank = FindingKind::ALL
             .iter()
@@ -42,10 +43,24 @@ pub(super) fn line(groups: &[Group<'_>], reports: &[&Report]) -> String {
         parts.join(", ")
     };
     format!(
-        "heapledger: {found}{}{}",
+        "heapledger: {found}{}{}{}",
+        kept_text(&kept),
         in_processes(reports),
         hidden(reports)
     )
+}
+
+/// What libraries keep is said, and is no finding.
+fn kept_text(kept: &[&Group<'_>]) -> String {
+    let add = |sum: u64, amount: u64| sum.saturating_add(amount);
+    let sum = |amount: fn(&Group<'_>) -> u64| kept.iter().map(|group| amount(group)).fold(0, add);
+    match sum(|group| group.finding.blocks) {
+        0 => String::new(),
+        blocks => {
+            let bytes = grouped(sum(|group| group.finding.bytes), "byte");
+            format!("; {} ({bytes}) kept by libraries", grouped(blocks, "block"))
+        }
+    }
 }
 
 fn part(kind: &str, sum: &Sum) -> String {

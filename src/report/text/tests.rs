@@ -55,14 +55,36 @@ heapledger: 1 leak (10 blocks, 3,360 bytes), 1 double free
 
 2. leak of 10 blocks, 3360 bytes, allocated by libcpp.so get_shared_memory at app.py:12 in load
    for example a 336-byte block at 0x7f10, family new[]
-   not seen to be handed to Python: likely kept by the library that libcpp.so get_shared_memory \
-belongs to
+   libcpp.so get_shared_memory was not seen to hand it to Python
    allocated by libcpp.so get_shared_memory:
      /srv/app.py:12 in load
      /srv/app.py:40 in main
      native get_shared_memory (libcpp.so)
 ";
     assert_eq!(text(&report), expected);
+}
+
+#[test]
+fn what_a_library_keeps_comes_last_and_is_no_finding() {
+    let kept = Finding {
+        kept_by: Some("/opt/libcpp.so".to_owned()),
+        fingerprint: "other".to_owned(),
+        bytes: 9_000,
+        ..report(&[leak()]).findings.remove(0)
+    };
+    let mut report = report(&[leak()]);
+    report.findings.insert(0, kept);
+    let text = text(&report);
+    let first = text.lines().next().unwrap();
+    assert_eq!(
+        first,
+        "heapledger: 1 leak (10 blocks, 3,360 bytes); 10 blocks (9,000 bytes) kept by libraries"
+    );
+    assert!(text.contains("1. leak of 10 blocks"));
+    assert!(text.contains("it is its own"));
+    report.findings.retain(Finding::is_kept);
+    let only = super::render(&report, TextOptions::default());
+    assert!(only.starts_with("heapledger: no findings; 10 blocks (9,000 bytes) kept by libraries"));
 }
 
 #[test]

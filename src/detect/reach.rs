@@ -1,0 +1,319 @@
+//! Which live blocks are still referenced, and from where: a walk over words that somebody else
+//! reads.
+//!
+//! A word that lies in a block's extent counts as a reference, as in every conservative collector:
+//! a number that looks like a pointer can hide a leak, a pointer that is stored in disguise makes
+//! a block look lost. What is reached first keeps its origin, so the order of the calls is the
+//! order of importance.
+//!
+//! Owns nothing but the walk; must never read memory itself, or know where roots are.
+
+use crate::memory::{Address, ByteCount};
+use std::ops::Range;
+
+/// Where the reference to a block was found.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+pub enum Holding {
+    /// Nobody looked, or not everywhere.
+    #[default]
+    Unknown,
+    /// In the data of a loaded image, or in blocks that are referenced from there: the word that the
+    /// walk began with.
+    Image(Address),
+    /// In other memory that the ledger does not record: a stack, a heap, a mapping.
+    Elsewhere,
+    /// Only in another block that nobody released.
+    OtherLeak,
+    /// Nowhere.
+    Nowhere,
+}
+
+/// Bits of the filter for each block: most words of a process are no references, and one look
+/// at a small table says so.
+const FILTER_BITS_PER_BLOCK: usize = 16;
+const FILTER_BIT_COUNT_MIN: usize = 1 << 12;
+const FILTER_BIT_COUNT_MAX: usize = 1 << 26;
+/// Blocks are filed by the pages they lie on; the pages of a larger one are not all filed, it is
+/// looked for in a list of its own.
+const FILED_PAGE_COUNT_MAX: usize = 16;
+const PAGE_BITS: u32 = 12;
+/// A multiplier that spreads neighbouring pages over the filter (2^64 divided by the golden ratio).
+const SPREAD: usize = 0x9e37_79b9_7f4a_7c15;
+
+/// How far into a block a pointer to its beginning may lie: `new T[n]` gives out the address behind
+/// the number of elements, which takes a word, or two where the elements' alignment asks for it.
+const BEGINNING_BYTES: usize = 2 * size_of::<usize>();
+
+#[derive(Clone, Copy, Debug)]
+struct Block {
+    start: usize,
+    end: usize,
+    holding: Holding,
+}
+
+/// The walk over a set of blocks.
+#[derive(Debug)]
+pub struct Walk {
+    /// By address; they do not overlap.
+    blocks: Vec<Block>,
+    large: Vec<(usize, usize)>,
+    filter: Vec<u64>,
+    filter_shift: u32,
+    /// Blocks reached whose words have not been looked at.
+    pending: Vec<usize>,
+}
+
+impl Walk {
+    /// A walk over these blocks, none of them reached.
+    #[must_use]
+    pub fn over(blocks: impl Iterator<Item = (Address, ByteCount)>) -> Self {
+        let mut blocks: Vec<Block> = blocks
+            .map(|(start, size)| Block {
+                start: start.get(),
+                // A block of no bytes is referenced by a pointer to its start.
+                end: start.offset_by(size.get().max(1)).get(),
+                holding: Holding::Unknown,
+            })
+            .collect();
+        blocks.sort_unstable_by_key(|block| block.start);
+        blocks.dedup_by_key(|block| block.start);
+        let wanted = blocks.len().saturating_mul(FILTER_BITS_PER_BLOCK);
+        let bit_count = wanted
+            .clamp(FILTER_BIT_COUNT_MIN, FILTER_BIT_COUNT_MAX)
+            .next_power_of_two();
+        let mut walk = Self {
+            large: Vec::new(),
+            filter: vec![0; bit_count / u64::BITS as usize],
+            filter_shift: usize::BITS - bit_count.trailing_zeros(),
+            pending: Vec::new(),
+            blocks: Vec::new(),
+        };
+        for block in &blocks {
+            walk.file(block);
+        }
+        walk.blocks = blocks;
+        walk
+    }
+
+    fn file(&mut self, block: &Block) {
+        let pages = block.start >> PAGE_BITS..=(block.end - 1) >> PAGE_BITS;
+        if pages.end() - pages.start() >= FILED_PAGE_COUNT_MAX {
+            self.large.push((block.start, block.end));
+            return;
+        }
+        for page in pages {
+            let bit = self.filter_bit(page);
+            if let Some(word) = self.filter.get_mut(bit / 64) {
+                *word |= 1 << (bit % 64);
+            }
+        }
+    }
+
+    fn filter_bit(&self, page: usize) -> usize {
+        page.wrapping_mul(SPREAD) >> self.filter_shift
+    }
+
+    fn may_be_filed(&self, word: usize) -> bool {
+        let bit = self.filter_bit(word >> PAGE_BITS);
+        let filed = self.filter.get(bit / 64).copied().unwrap_or(0);
+        filed >> (bit % 64) & 1 != 0
+            || self
+                .large
+                .iter()
+                .any(|&(start, end)| (start..end).contains(&word))
+    }
+
+    /// Where the blocks lie, by address.
+    pub fn extents(&self) -> impl Iterator<Item = Range<usize>> + '_ {
+        self.blocks.iter().map(|block| block.start..block.end)
+    }
+
+    fn position(&self, address: usize) -> Option<usize> {
+        let after = self.blocks.partition_point(|block| block.start <= address);
+        let position = after.checked_sub(1)?;
+        let block = self.blocks.get(position)?;
+        (address < block.end).then_some(position)
+    }
+
+    /// Looks at words: the blocks they point at are reached, from `origin`. In memory of which nobody
+    /// knows what it is, only a pointer to the beginning of a block is believed: there most words that
+    /// fall into a block are leftovers.
+    #[inline]
+    pub fn see(&mut self, words: impl Iterator<Item = usize>, origin: impl Fn(usize) -> Holding) {
+        for (index, word) in words.enumerate() {
+            if self.may_be_filed(word)
+                && let Some(position) = self.position(word)
+            {
+                let holding = origin(index);
+                if holding != Holding::Elsewhere || self.is_beginning(position, word) {
+                    self.reach(position, holding);
+                }
+            }
+        }
+    }
+
+    fn is_beginning(&self, position: usize, word: usize) -> bool {
+        let start = self.blocks.get(position).map_or(word, |block| block.start);
+        word - start <= BEGINNING_BYTES
+    }
+
+    /// Begins at a block: it is the origin itself, and is not reached by that.
+    pub fn begin_at(&mut self, start: Address) {
+        if let Some(position) = self.position(start.get()) {
+            self.pending.push(position);
+        }
+    }
+
+    fn reach(&mut self, position: usize, holding: Holding) {
+        if let Some(block) = self.blocks.get_mut(position)
+            && block.holding == Holding::Unknown
+        {
+            block.holding = holding;
+            self.pending.push(position);
+        }
+    }
+
+    /// Follows the references in the blocks reached, to the end. `read` gives the words of an extent.
+    /// What they point at has the holding of the block that points there, or, where that has none
+    /// (see [`Walk::begin_at`]), `otherwise`.
+    pub fn follow(
+        &mut self,
+        mut read: impl FnMut(usize, usize, &mut Vec<usize>),
+        otherwise: Holding,
+    ) {
+        let mut words = Vec::new();
+        while let Some(position) = self.pending.pop() {
+            let Some(block) = self.blocks.get(position).copied() else {
+                continue;
+            };
+            let holding = match block.holding {
+                Holding::Unknown => otherwise,
+                known => known,
+            };
+            read(block.start, block.end, &mut words);
+            // A block that points at itself, as the head of an empty list does, holds nothing by that.
+            let others = words
+                .drain(..)
+                .filter(|word| !(block.start..block.end).contains(word));
+            self.see(others, |_| holding);
+        }
+    }
+
+    /// Ends the walk: what was not reached has this holding.
+    pub fn end_at(&mut self, holding: Holding) {
+        for block in &mut self.blocks {
+            if block.holding == Holding::Unknown {
+                block.holding = holding;
+            }
+        }
+    }
+
+    /// What was found out about the block that starts at an address; [`Holding::Unknown`] for one that
+    /// was not reached.
+    #[must_use]
+    pub fn holding(&self, start: Address) -> Holding {
+        self.position(start.get())
+            .and_then(|position| self.blocks.get(position))
+            .map_or(Holding::Unknown, |block| block.holding)
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use std::collections::HashMap;
+
+    const ROOT: Holding = Holding::Image(Address::new(8));
+
+    fn walk(blocks: &[(usize, usize)]) -> Walk {
+        Walk::over(
+            blocks
+                .iter()
+                .map(|&(start, size)| (Address::new(start), ByteCount::new(size))),
+        )
+    }
+
+    fn holdings(walk: &Walk, starts: &[usize]) -> Vec<Holding> {
+        starts
+            .iter()
+            .map(|&start| walk.holding(Address::new(start)))
+            .collect()
+    }
+
+    /// Memory invented by a test: what each block holds.
+    fn reader(
+        memory: &HashMap<usize, Vec<usize>>,
+    ) -> impl FnMut(usize, usize, &mut Vec<usize>) + '_ {
+        |start, _, words| words.extend(memory.get(&start).into_iter().flatten())
+    }
+
+    #[test]
+    fn pointers_to_the_start_and_into_a_block_are_references_and_others_are_not() {
+        let starts = [0x1000, 0x2000, 0x3000, 0x4000];
+        let mut walk = walk(&[(0x1000, 16), (0x2000, 16), (0x3000, 16), (0x4000, 0)]);
+        walk.see([0x1000, 0x200f, 0x3010, 0x4000].into_iter(), |_| ROOT);
+        assert_eq!(
+            holdings(&walk, &starts),
+            [ROOT, ROOT, Holding::Unknown, ROOT]
+        );
+        assert_eq!(walk.extents().nth(1), Some(0x2000..0x2010));
+    }
+
+    #[test]
+    fn in_unknown_memory_only_pointers_to_the_beginning_count() {
+        let mut walk = walk(&[(0x1000, 64), (0x2000, 64)]);
+        walk.see([0x1011, 0x2010].into_iter(), |_| Holding::Elsewhere);
+        let found = holdings(&walk, &[0x1000, 0x2000]);
+        assert_eq!(found, [Holding::Unknown, Holding::Elsewhere]);
+    }
+
+    #[test]
+    fn references_are_followed_and_the_first_origin_stays() {
+        let mut walk = walk(&[(0x1000, 16), (0x2000, 16), (0x3000, 16)]);
+        let memory = HashMap::from([(0x1000, vec![7, 0x2000]), (0x2000, vec![0x3008, 0x1000])]);
+        walk.see([0x1000].into_iter(), |_| ROOT);
+        walk.follow(reader(&memory), Holding::OtherLeak);
+        assert_eq!(holdings(&walk, &[0x1000, 0x2000, 0x3000]), [ROOT; 3]);
+        walk.see([0x3000].into_iter(), |_| Holding::Elsewhere);
+        assert_eq!(walk.holding(Address::new(0x3000)), ROOT);
+    }
+
+    #[test]
+    fn what_a_lost_block_holds_is_lost_with_it_and_a_circle_ends() {
+        let mut walk = walk(&[(0x1000, 16), (0x2000, 16), (0x3000, 16)]);
+        let memory = HashMap::from([
+            (0x1000, vec![0x2000]),
+            (0x2000, vec![0x1000]),
+            (0x3000, vec![0x3008]),
+        ]);
+        for start in [0x1000, 0x3000] {
+            walk.begin_at(Address::new(start));
+        }
+        walk.follow(reader(&memory), Holding::OtherLeak);
+        walk.end_at(Holding::Nowhere);
+        let found = holdings(&walk, &[0x1000, 0x2000, 0x3000]);
+        assert_eq!(
+            found,
+            [Holding::OtherLeak, Holding::OtherLeak, Holding::Nowhere]
+        );
+    }
+
+    #[test]
+    fn a_pointer_into_a_large_block_is_a_reference() {
+        let large = FILED_PAGE_COUNT_MAX << (PAGE_BITS + 1);
+        let mut walk = walk(&[(0x10_0000, large), (0x100, 16)]);
+        walk.see([0x10_0000 + large - 1].into_iter(), |_| ROOT);
+        assert_eq!(
+            holdings(&walk, &[0x10_0000, 0x100]),
+            [ROOT, Holding::Unknown]
+        );
+    }
+
+    #[test]
+    fn a_walk_over_nothing_finds_nothing() {
+        let mut walk = walk(&[]);
+        walk.see([0, 1, usize::MAX].into_iter(), |_| ROOT);
+        walk.end_at(Holding::Nowhere);
+        assert_eq!(walk.holding(Address::new(1)), Holding::Unknown);
+    }
+}

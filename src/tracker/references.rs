@@ -1,0 +1,279 @@
+//! Finding out which live blocks are still referenced: what of the process is searched, and in which
+//! order.
+//!
+//! 1. The data of loaded images, and thread-local variables of the calling thread: what is reached
+//!    from there is kept by a library.
+//! 2. Blocks that are not in question, such as older ones: what they hold is theirs.
+//! 3. Blocks that a foreign call handed to Python and that nothing so far leads to: what only they
+//!    hold is left behind together with them.
+//! 4. All other writable memory (stacks, heaps, mappings), for what nobody handed to Python: whatever
+//!    object still leads there keeps it.
+//! 5. What only other blocks that were not released hold.
+//!
+//! Nothing of Python's is understood here: a pointer in a Python integer is not found, which is why
+//! blocks that were handed to Python are not looked for in step 4.
+//!
+//! Not searched: our own memory, withheld blocks, the calling thread's stack where no library has frames
+//! on it, registers of other threads. Memory is read through the kernel, so whatever vanishes
+//! meanwhile is passed over.
+
+use super::Tracker;
+use crate::capture::foreign;
+use crate::detect::leak;
+use crate::detect::reach::{Holding, Walk};
+use crate::ledger::record::flag;
+use crate::ledger::{BlockRecord, BlockState, Epoch, FamilyId};
+use crate::memory::peek::peek;
+use crate::memory::writable::{self, TouchedPages};
+use crate::memory::{Address, own_ranges};
+use std::ops::Range;
+
+const WORD: usize = size_of::<usize>();
+/// Bytes copied at a time.
+const CHUNK_BYTES: usize = 256 << 10;
+const PAGE: usize = 4_096;
+/// Bytes that one search copies at most; a second or two.
+const SEARCHED_BYTE_MAX: usize = if cfg!(test) { 256 << 20 } else { 4 << 30 };
+
+/// Whether references to a block of this family are looked for: the program's explicit blocks, and
+/// those it adopted, are released by whoever owns them, and nobody else's pointer counts.
+#[must_use]
+pub fn is_searched_for(family: FamilyId) -> bool {
+    matches!(
+        family,
+        FamilyId::MALLOC | FamilyId::NEW | FamilyId::NEW_ARRAY
+    )
+}
+
+/// What was found out about the references to some blocks.
+#[derive(Debug, Default)]
+pub struct References(Option<Walk>);
+
+impl References {
+    /// What holds a block.
+    #[must_use]
+    pub fn holding(&self, block: &BlockRecord) -> Holding {
+        let walk = self.0.as_ref().filter(|_| is_searched_for(block.family));
+        walk.map_or(Holding::Unknown, |walk| walk.holding(block.address))
+    }
+}
+
+impl Tracker {
+    /// Searches for references to the leaks since `since` among `live`, all the program's live blocks.
+    #[must_use]
+    pub(super) fn references(&self, live: &[BlockRecord], since: Epoch) -> References {
+        let here = 0_u8;
+        let nodes = || live.iter().filter(|block| is_searched_for(block.family));
+        let wanted = || nodes().filter(|block| leak::is_leak(block, since));
+        if wanted().next().is_none() {
+            return References::default();
+        }
+        let walk = Walk::over(nodes().map(|block| (block.address, block.size)));
+        let mut search = Search {
+            walk,
+            passed_over: self.withheld_extents(),
+            copied_byte_count: 0,
+            is_complete: true,
+            buffer: vec![0; CHUNK_BYTES],
+        };
+        search.images();
+        search.begin_at(
+            nodes().filter(|block| !leak::is_leak(block, since)),
+            Holding::Elsewhere,
+        );
+        search.begin_at(
+            wanted().filter(|block| is_handed(block)),
+            Holding::OtherLeak,
+        );
+        if wanted().any(|block| search.is_unreached_and_not_handed(block)) {
+            search.everything_else(Address::of(&raw const here));
+        }
+        search.begin_at(wanted(), Holding::OtherLeak);
+        search.walk.end_at(Holding::Nowhere);
+        References(search.is_complete.then_some(search.walk))
+    }
+
+    /// Where released blocks lie whose memory has not gone back: what they hold means nothing.
+    fn withheld_extents(&self) -> Vec<Range<usize>> {
+        let withheld = self
+            .ledger
+            .held_blocks()
+            .filter(|(_, record)| record.state == BlockState::Quarantined);
+        withheld
+            .map(|(_, record)| {
+                record.address.get()..record.address.offset_by(record.size.get()).get()
+            })
+            .collect()
+    }
+}
+
+/// A search under way.
+struct Search {
+    walk: Walk,
+    /// What means nothing, in no order until the last step.
+    passed_over: Vec<Range<usize>>,
+    copied_byte_count: usize,
+    is_complete: bool,
+    buffer: Vec<u8>,
+}
+
+impl Search {
+    fn images(&mut self) {
+        let data = writable::image_data();
+        for range in &data {
+            self.search(range, &[], |place| Holding::Image(Address::new(place)));
+        }
+        self.follow(Holding::Unknown);
+        self.passed_over.extend(data);
+    }
+
+    /// Follows what the blocks hold that have not been reached.
+    fn begin_at<'block>(&mut self, blocks: impl Iterator<Item = &'block BlockRecord>, to: Holding) {
+        for block in blocks {
+            if self.walk.holding(block.address) == Holding::Unknown {
+                self.walk.begin_at(block.address);
+            }
+        }
+        self.follow(to);
+    }
+
+    fn is_unreached_and_not_handed(&self, block: &BlockRecord) -> bool {
+        !is_handed(block) && self.walk.holding(block.address) == Holding::Unknown
+    }
+
+    /// Searches all other writable memory; what lies below `here` on this thread's stack is ours.
+    fn everything_else(&mut self, here: Address) {
+        // Our own ranges last: what we map meanwhile is not among the mappings.
+        let (Some(mappings), Some(own)) = (writable::mappings(), own_ranges::all()) else {
+            self.is_complete = false;
+            return;
+        };
+        let mut passed_over = std::mem::take(&mut self.passed_over);
+        let stack = mappings.iter().find(|range| range.contains(&here.get()));
+        passed_over.extend(stack.map(|stack| stack.start..end_of_dead_stack(stack, here)));
+        passed_over.extend(own);
+        passed_over.extend(self.walk.extents());
+        passed_over.sort_unstable_by_key(|range| range.start);
+        let touched = TouchedPages::open();
+        for mapping in &mappings {
+            for start in mapping.clone().step_by(CHUNK_BYTES) {
+                let chunk = start..mapping.end.min(start + CHUNK_BYTES);
+                if touched.is_any_in(&chunk) {
+                    self.search(&chunk, &passed_over, |_| Holding::Elsewhere);
+                }
+            }
+        }
+        self.follow(Holding::Elsewhere);
+    }
+
+    fn follow(&mut self, otherwise: Holding) {
+        let copied = &mut self.copied_byte_count;
+        let buffer = &mut self.buffer;
+        let read = |start: usize, end: usize, words: &mut Vec<usize>| {
+            let mut place = start.next_multiple_of(WORD);
+            while place + WORD <= end && *copied < SEARCHED_BYTE_MAX {
+                let length = (end - place).min(CHUNK_BYTES) / WORD * WORD;
+                *copied += length;
+                if let Some(bytes) = buffer.get_mut(..length)
+                    && peek(Address::new(place), bytes)
+                {
+                    words.extend(words_of(bytes));
+                }
+                place += length;
+            }
+        };
+        self.walk.follow(read, otherwise);
+        self.is_complete &= self.copied_byte_count < SEARCHED_BYTE_MAX;
+    }
+
+    /// Looks at the words of a range, but for those in `passed_over`, which is sorted.
+    fn search(
+        &mut self,
+        range: &Range<usize>,
+        passed_over: &[Range<usize>],
+        origin: impl Fn(usize) -> Holding,
+    ) {
+        for start in (range.start.next_multiple_of(WORD)..range.end).step_by(CHUNK_BYTES) {
+            let end = range.end.min(start + CHUNK_BYTES);
+            self.copied_byte_count += end - start;
+            if self.copied_byte_count >= SEARCHED_BYTE_MAX {
+                self.is_complete = false;
+                return;
+            }
+            let length = (end - start) / WORD * WORD;
+            let mut buffer = std::mem::take(&mut self.buffer);
+            if let Some(bytes) = buffer.get_mut(..length) {
+                copy(start, bytes);
+                for part in outside(start..start + length, passed_over) {
+                    let first = part.start;
+                    let bytes = bytes.get(first - start..part.end - start);
+                    let words = bytes.into_iter().flat_map(words_of);
+                    self.walk.see(words, |index| origin(first + index * WORD));
+                }
+            }
+            self.buffer = buffer;
+        }
+    }
+}
+
+/// Up to where the calling thread's stack means nothing: to its end, unless the thread runs Python code
+/// that a library called back. Without a library's frames there, pointers on it are leftovers of
+/// calls that have returned.
+fn end_of_dead_stack(stack: &Range<usize>, here: Address) -> usize {
+    match foreign::call_in_progress() {
+        Some(_) => here.get(),
+        None => stack.end,
+    }
+}
+
+fn is_handed(block: &BlockRecord) -> bool {
+    block.flags & flag::HANDED_TO_PYTHON != 0
+}
+
+/// Copies memory; what cannot be read counts as zeroes, page by page.
+fn copy(from: usize, into: &mut [u8]) {
+    if peek(Address::new(from), into) {
+        return;
+    }
+    let mut place = from;
+    let mut rest = into;
+    while !rest.is_empty() {
+        let length = (PAGE - place % PAGE).min(rest.len());
+        let (page, behind) = rest.split_at_mut(length);
+        if !peek(Address::new(place), page) {
+            page.fill(0);
+        }
+        place += length;
+        rest = behind;
+    }
+}
+
+fn words_of(bytes: &[u8]) -> impl Iterator<Item = usize> + '_ {
+    bytes
+        .chunks_exact(WORD)
+        .filter_map(|word| word.try_into().ok())
+        .map(usize::from_ne_bytes)
+}
+
+/// The parts of a range that lie in none of the sorted ranges, each of whole words.
+fn outside(
+    range: Range<usize>,
+    sorted: &[Range<usize>],
+) -> impl Iterator<Item = Range<usize>> + '_ {
+    let first = sorted.partition_point(|one| one.end <= range.start);
+    let mut inside = sorted.get(first..).unwrap_or_default().iter();
+    let mut next = range.start;
+    std::iter::from_fn(move || {
+        while next < range.end {
+            let Some(skipped) = inside.next().filter(|one| one.start < range.end) else {
+                return Some(std::mem::replace(&mut next, range.end)..range.end);
+            };
+            let part = next..skipped.start.max(next) / WORD * WORD;
+            next = next.max(skipped.end.next_multiple_of(WORD));
+            if !part.is_empty() {
+                return Some(part);
+            }
+        }
+        None
+    })
+}

@@ -1,0 +1,61 @@
+// What a library keeps, loses, gives out and gives out while keeping it.
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <vector>
+
+struct Node {
+    Node *next;
+    char line[88];
+};
+struct Handle {
+    std::string name;
+    std::vector<int> values;
+    int *shared;
+};
+
+static void *table;
+static Node *lines;
+static thread_local std::string message;
+static thread_local void *scratch;
+static int shared_value;
+
+extern "C" {
+// Kept: a table made once, a list that grows, thread-local memory, an object made once.
+int look_up() {
+    if (table == nullptr) table = std::calloc(100, 10);
+    return 0;
+}
+int log_line() {
+    auto *node = static_cast<Node *>(std::malloc(sizeof(Node)));
+    node->next = lines;
+    lines = node;
+    return 0;
+}
+int warm_up() {
+    if (scratch == nullptr) scratch = std::malloc(500);
+    return 0;
+}
+const char *last_error() {
+    message = "longer than what fits into the string itself";
+    return message.c_str();
+}
+void *the_context() {
+    static void *context = std::malloc(300);
+    return context;
+}
+// Lost: nobody has the pointer any more.
+int forget() {
+    char *volatile block = static_cast<char *>(std::malloc(2000));
+    block[0] = 1;
+    block = nullptr;
+    return 0;
+}
+// Given out: what hangs off the handle goes where the handle goes.
+void *open_handle(int size) {
+    auto *handle = new Handle{std::string(size, 'n'), {}, &shared_value};
+    handle->values.resize(size);
+    return handle;
+}
+void close_handle(void *handle) { delete static_cast<Handle *>(handle); }
+}

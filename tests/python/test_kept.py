@@ -1,0 +1,111 @@
+"""What a library keeps for itself is told from what is lost, while it runs and at its end."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from intercepted import compile_plain, run_attached, run_script
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LIBRARY = """
+import ctypes
+# start
+lib = ctypes.CDLL({library!r})
+lib.open_handle.restype = lib.the_context.restype = ctypes.c_void_p
+lib.close_handle.argtypes = [ctypes.c_void_p]
+lib.last_error.restype = ctypes.c_char_p
+"""
+CALLS = """
+for _ in range(3):
+    lib.look_up(), lib.log_line(), lib.warm_up(), lib.forget()
+    lib.the_context(), lib.last_error()
+lib.close_handle(lib.open_handle(40))
+"""
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> str:
+    return LIBRARY.format(library=str(compile_plain("references.cpp", tmp_path)))
+
+
+def kept_and_lost(findings: list[dict]) -> tuple[dict[str, int], dict[str, int]]:
+    """Return blocks by the name of the function, of what is kept and of what is lost."""
+    sides: tuple[dict[str, int], dict[str, int]] = ({}, {})
+    for finding in findings:
+        name = finding["foreign_function"]["name"]
+        side = sides[0 if finding.get("kept_by") else 1]
+        side[name] = side.get(name, 0) + finding["blocks"]
+    return sides
+
+
+@pytest.mark.parametrize("way", [run_script, run_attached])
+def test_a_cache_is_told_from_a_leak(way, library: str, tmp_path: Path) -> None:  # noqa: ANN001
+    run = way(library + CALLS, tmp_path)
+    assert run.status == 0, run.err
+    kept, lost = kept_and_lost(run.report["findings"])
+    # The text of the last error is the thread's until the thread ends, and then goes.
+    text = kept.pop("last_error", 0)
+    assert text == (1 if way is run_attached else 0)
+    assert kept == {"look_up": 1, "log_line": 3, "warm_up": 1, "the_context": 1}
+    assert lost == {"forget": 3}
+    keepers = {finding.get("kept_by", "") for finding in run.report["findings"]}
+    assert "a thread-local variable" in keepers
+    assert any(keeper.endswith("references.so") for keeper in keepers)
+
+
+def test_what_only_a_leak_refers_to_is_lost_with_it(library: str, tmp_path: Path) -> None:
+    run = run_script(library + "lib.open_handle(40)\n", tmp_path)
+    assert len(run.of_kind("leak")) == 3
+    hints = {leak["handed_to_python"]: leak["hints"] for leak in run.of_kind("leak")}
+    assert any("only another block" in hint for hint in hints[False])
+    assert not any("refers to it" in hint for hint in hints[True])
+    assert not any("kept_by" in leak for leak in run.of_kind("leak"))
+
+
+def test_what_an_older_handle_holds_is_no_leak_of_now(library: str, tmp_path: Path) -> None:
+    text = """
+handle = lib.open_handle(40)
+mark = heapledger.mark()
+lib.look_up()
+assert all(leak.kept_by for leak in heapledger.leaks(since=mark)), heapledger.report()
+assert not all(leak.kept_by for leak in heapledger.leaks())
+lib.close_handle(handle)
+"""
+    assert run_attached(library + text, tmp_path).status == 0
+
+
+def test_keeping_fails_no_assertion_and_losing_does(library: str, tmp_path: Path) -> None:
+    text = """
+with heapledger.no_leaks():
+    lib.look_up(), lib.log_line(), lib.the_context(), lib.last_error()
+try:
+    with heapledger.no_leaks():
+        lib.forget(), lib.log_line()
+except heapledger.LeakError as error:
+    assert str(error).startswith("1 block of native memory (2000 bytes)"), str(error)
+    assert [leak.blocks for leak in error.findings] == [1]
+else:
+    raise SystemExit("the lost block was not missed")
+"""
+    run = run_attached(library + text, tmp_path)
+    assert run.status == 0, run.err + run.out
+
+
+@pytest.mark.parametrize(("call", "status"), [("look_up", 0), ("forget", 9)])
+def test_the_exit_status_tells_them_apart(
+    call: str, status: int, library: str, tmp_path: Path
+) -> None:
+    script = tmp_path / "program.py"
+    script.write_text(f"{library}lib.{call}()\n", encoding="utf-8")
+    command = [sys.executable, "-m", "heapledger", "run", "--error-exitcode", "9", str(script)]
+    finished = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert finished.returncode == status, finished.stderr
+    first = finished.stderr.splitlines()[0]
+    kept = "heapledger: no findings; 1 block (1,000 bytes) kept by libraries"
+    assert first == (kept if status == 0 else "heapledger: 1 leak (1 block, 2,000 bytes)")

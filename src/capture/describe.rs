@@ -2,11 +2,39 @@
 //! modules, so it works after the interpreter is gone.
 
 use super::Capture;
+use super::foreign::ForeignFunctionId;
 use super::frame::{ForeignFunction, Frame};
 use super::site_table::{Site, SiteId};
 use crate::ledger::StackId;
 
+/// What allocations have in common that a library makes for the same purpose: the foreign function
+/// under way and the place in native code.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Maker {
+    foreign: SiteId,
+    native: SiteId,
+}
+
 impl Capture {
+    /// The maker of the blocks of a stack; `None` when no foreign function was being executed.
+    #[must_use]
+    pub fn maker(&self, stack: StackId) -> Option<Maker> {
+        let foreign = self.stacks.foreign(stack);
+        let is_native =
+            |site: &SiteId| !matches!(self.sites.site(*site), Some(Site::Python { .. }));
+        let innermost = self.stacks.sites(stack).next().filter(is_native);
+        foreign.is_known().then(|| Maker {
+            foreign,
+            native: innermost.unwrap_or(SiteId::NONE),
+        })
+    }
+
+    /// Whether `function` was being executed at a stack.
+    #[must_use]
+    pub fn is_in_foreign_function(&self, stack: StackId, function: ForeignFunctionId) -> bool {
+        function.is_known() && self.stacks.foreign(stack) == function.0
+    }
+
     /// The frames of a stack, innermost first. None for [`StackId::UNKNOWN`].
     #[must_use]
     pub fn frames(&self, stack: StackId) -> Vec<Frame> {

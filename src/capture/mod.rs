@@ -26,6 +26,7 @@ mod text_table;
 mod top_frame;
 
 pub use self::counters::CaptureCounters;
+pub use self::describe::Maker;
 pub use self::event::EventPlace;
 pub use self::foreign::ForeignFunctionId;
 pub use self::frame::{ForeignFunction, Frame, SuppliedFrame};

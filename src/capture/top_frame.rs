@@ -14,4 +14,13 @@ impl Capture {
             View::Fresh(stack) | View::Remembering(stack) => stack.top(),
         }
     }
+
+    /// The innermost Python frame and the address of the instruction it is executing.
+    #[must_use]
+    pub fn top_python_place(&self) -> Option<(usize, u64)> {
+        match self.python.view() {
+            View::Off => None,
+            View::Fresh(stack) | View::Remembering(stack) => stack.top_place(),
+        }
+    }
 }

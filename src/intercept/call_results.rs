@@ -3,10 +3,12 @@
 
 use std::ptr::NonNull;
 
+use super::conversion;
 use super::errno::KeptErrno;
 use super::ffi_layout::{Arguments, CallInterface, Value, kind, word_at};
-use super::foreign_notes::ForeignNotes;
+use super::foreign_notes::{ForeignNotes, NOTED_BLOCK_COUNT_MAX};
 use super::truncation::{self, CutCall};
+use crate::capture::foreign;
 use crate::memory::Address;
 use crate::memory::peek::peek;
 use crate::memory::reentry::OurOwnWork;
@@ -52,7 +54,10 @@ impl Returned {
             return;
         };
         if value.may_be_pointer() {
-            tracker.mark_handed_to_python(Address::new(word_at(self.result)));
+            let block = Address::new(word_at(self.result));
+            if tracker.mark_handed_to_python(block) {
+                conversion::expect(tracker, block);
+            }
         }
         if notes.block_count() == 0 {
             return;
@@ -136,8 +141,23 @@ impl Results<'_> {
 
     fn mark(&self, value: usize) {
         let block = Address::new(value);
-        if self.notes.blocks().contains(&block) {
+        if self.notes.blocks().contains(&block) || self.may_be_forgotten(block) {
             self.tracker.mark_handed_to_python(block);
         }
+    }
+
+    /// Whether the block was recorded during the call, as far as can be told, and the notes had no
+    /// room for it.
+    fn may_be_forgotten(&self, block: Address) -> bool {
+        self.notes.block_count() > NOTED_BLOCK_COUNT_MAX
+            && self
+                .tracker
+                .ledger()
+                .find(block)
+                .and_then(|found| found.read())
+                .is_some_and(|record| {
+                    let capture = self.tracker.capture();
+                    capture.is_in_foreign_function(record.allocated, foreign::current())
+                })
     }
 }

@@ -140,6 +140,7 @@ const fn role_name(role: Role) -> &'static str {
         Role::StartThread => "starts threads",
         Role::Signal => "says what happens on a signal",
         Role::Leave => "ends the process",
+        Role::Convert => "turns results of foreign calls into text",
         Role::SwitchStack => "releases while greenlet exchanges stacks",
     }
 }

@@ -36,6 +36,8 @@ pub(super) enum Role {
     Leave,
     /// Releases memory while greenlet exchanges the stack under the interpreter.
     SwitchStack,
+    /// Turns a result of a foreign call into Python text.
+    Convert,
 }
 
 /// Passes the rows to another macro.
@@ -140,6 +142,10 @@ macro_rules! for_each_function {
             ExitAtOnce, "_exit", MALLOC, Leave, one, crate::intercept::leave::exit_at_once;
             ExitAtOnceC99, "_Exit", MALLOC, Leave, one,
                 crate::intercept::leave::exit_at_once_c99;
+            BytesFromText, "PyBytes_FromStringAndSize", MALLOC, Convert, two,
+                crate::intercept::conversion::bytes_from_text;
+            TextFromWide, "PyUnicode_FromWideChar", MALLOC, Convert, two,
+                crate::intercept::conversion::text_from_wide;
             PythonFree, "PyMem_Free", MALLOC, SwitchStack, one,
                 crate::intercept::switching::python_free;
         }
@@ -212,10 +218,14 @@ impl Function {
         by_name.get(place).copied()
     }
 
-    /// Whether calls from the object with this file name are received. Those of one role are
-    /// special only where greenlet makes them.
+    /// Whether calls from the object with this file name are received. Those of some roles mean
+    /// something only where greenlet or ctypes makes them.
     pub(super) fn is_received_from(self, file_name: &[u8]) -> bool {
-        self.role() != Role::SwitchStack || file_name.starts_with(b"_greenlet")
+        match self.role() {
+            Role::SwitchStack => file_name.starts_with(b"_greenlet"),
+            Role::Convert => file_name.starts_with(b"_ctypes."),
+            _ => true,
+        }
     }
 }
 

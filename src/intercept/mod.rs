@@ -12,6 +12,7 @@ mod allocator;
 mod book;
 mod call_results;
 mod chunk;
+mod conversion;
 mod cookie;
 mod ctypes;
 mod cxx;

@@ -227,6 +227,11 @@ impl Ledger {
             .filter(|copy| copy.state == BlockState::Live)
     }
 
+    /// Every block on record, released ones included.
+    pub fn blocks(&self) -> impl Iterator<Item = BlockRecord> + '_ {
+        self.vacancy.records().filter_map(Record::read)
+    }
+
     /// Every block whose memory has not gone back: live and withheld, with a ticket for each.
     pub fn held_blocks(&self) -> impl Iterator<Item = (Ticket, BlockRecord)> + '_ {
         self.vacancy.numbered().filter_map(|(number, record)| {

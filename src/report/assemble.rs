@@ -1,5 +1,7 @@
 //! A report of this process, from what the tracker knows.
 
+use super::hints::UsualRelease;
+use super::lessons::Lessons;
 use super::model::{ForeignFunction, Frame, Limits, Process, Report, Stats};
 use super::translate::{Resolver, finding_to_model, findings_to_model};
 use super::{Learned, Suppressions, model, timestamp};
@@ -11,10 +13,25 @@ use crate::tracker::Tracker;
 use crate::tracker::options::Options;
 use crate::tracker::snapshot::{Snapshot, Statistics};
 use serde_json::Value;
+use std::cell::OnceCell;
 
-/// Gives names to the numbers in findings.
-#[derive(Clone, Copy, Debug)]
-pub struct Names<'a>(pub &'a Tracker);
+/// Gives names to the numbers in findings, and remembers what it has learned from the ledger.
+#[derive(Debug)]
+struct Names<'a>(&'a Tracker, OnceCell<Lessons>);
+
+impl<'a> Names<'a> {
+    fn of(tracker: &'a Tracker) -> Self {
+        Self(tracker, OnceCell::new())
+    }
+
+    fn usual_release(&self, allocated: StackId) -> Option<UsualRelease> {
+        let capture = self.0.capture();
+        let lessons = self
+            .1
+            .get_or_init(|| Lessons::from_blocks(capture, self.0.ledger().blocks()));
+        lessons.usual_release(capture, allocated, |stack| self.frames(stack))
+    }
+}
 
 impl Resolver for Names<'_> {
     fn frames(&self, stack: StackId) -> Vec<Frame> {
@@ -60,8 +77,9 @@ impl Resolver for Names<'_> {
             allocated.filter(|stack| stack.is_known() && finding.kind == FindingKind::Leak);
         let inside = leaked.map(|stack| self.0.findings().interior_release_count(stack));
         Learned {
+            result_was_copied: leaked.is_some_and(|stack| self.0.is_copied_result(stack)),
             interior_release_count: inside.unwrap_or(0),
-            ..Learned::default()
+            usual_release: leaked.and_then(|stack| self.usual_release(stack)),
         }
     }
 }
@@ -99,7 +117,7 @@ impl From<capture::Frame> for Frame {
 #[must_use]
 pub fn report(tracker: &Tracker, suppressions: &Suppressions) -> Report {
     let snapshot = tracker.snapshot();
-    let mut findings = findings_to_model(&snapshot.findings, &Names(tracker));
+    let mut findings = findings_to_model(&snapshot.findings, &Names::of(tracker));
     let mut limits = limits(&snapshot, tracker.capture().counters());
     suppressions.apply(&mut findings, &mut limits);
     Report {
@@ -119,7 +137,7 @@ pub fn findings(
     found: &[Finding],
     suppressions: &Suppressions,
 ) -> Vec<model::Finding> {
-    let mut findings = findings_to_model(found, &Names(tracker));
+    let mut findings = findings_to_model(found, &Names::of(tracker));
     suppressions.apply(&mut findings, &mut Limits::default());
     findings
 }
@@ -127,7 +145,7 @@ pub fn findings(
 /// One finding as the report would have it.
 #[must_use]
 pub fn finding(tracker: &Tracker, found: &Finding, rules: &Suppressions) -> model::Finding {
-    let mut finding = finding_to_model(found, &Names(tracker));
+    let mut finding = finding_to_model(found, &Names::of(tracker));
     rules.apply(std::slice::from_mut(&mut finding), &mut Limits::default());
     finding
 }
@@ -135,7 +153,7 @@ pub fn finding(tracker: &Tracker, found: &Finding, rules: &Suppressions) -> mode
 /// What is known of one block: the JSON of `hl_describe_json`.
 #[must_use]
 pub fn block(tracker: &Tracker, record: &BlockRecord, offset: usize) -> Value {
-    let names = Names(tracker);
+    let names = Names::of(tracker);
     let facts = BlockFacts::from(record);
     serde_json::json!({
         "address": record.address.get(),
@@ -237,6 +255,10 @@ fn limits(snapshot: &Snapshot, capture: CaptureCounters) -> Limits {
         (
             "unguarded_block_count",
             snapshot.statistics.unguarded_block_count,
+        ),
+        (
+            "copied_result_dropped_count",
+            snapshot.statistics.dropped_copied_result_count,
         ),
         ("record_superseded_count", ledger.superseded_record_count),
         ("native_stack_cut_count", capture.native_cut_count),

@@ -36,8 +36,6 @@ pub struct Learned {
     pub usual_release: Option<UsualRelease>,
     /// Releases of pointers inside blocks that were allocated where this one was; all refused.
     pub interior_release_count: u64,
-    /// The type of a Python wrapper of which several copies released the same block.
-    pub copied_wrapper: Option<String>,
 }
 
 /// How the blocks of one allocating function ended.
@@ -49,6 +47,8 @@ pub struct UsualRelease {
     pub total: u64,
     /// What released them.
     pub function: ForeignFunction,
+    /// The Python line that did, when it was always the same.
+    pub place: Option<String>,
 }
 
 /// Sizes that are more likely a negative length than a large product.
@@ -88,8 +88,12 @@ fn usual_release(evidence: &Evidence<'_>) -> Option<String> {
     let (released, total) = (usual.released, counted(usual.total, "block"));
     let releasing = foreign_name(&usual.function);
     let from = &allocating.name;
+    let at = match &usual.place {
+        Some(place) => format!(", at {place}"),
+        None => String::new(),
+    };
     Some(format!(
-        "{released} of the {total} from {from} were released by {releasing}"
+        "{released} of the {total} from {from} were released by {releasing}{at}"
     ))
 }
 
@@ -154,12 +158,42 @@ fn python_line(stack: &[Frame]) -> Option<(&str, u32)> {
     })
 }
 
+/// `__del__` is called once for each object, so two such releases of one block are those of two
+/// objects with the same pointer.
 fn copied_wrapper(evidence: &Evidence<'_>) -> Option<String> {
-    let wrapper = evidence.learned.copied_wrapper.as_ref()?;
-    Some(format!(
-        "released by two copies of one {wrapper} (copy.copy of an owner copies the pointer, not the \
-         memory)"
-    ))
+    if evidence.finding.kind != FindingKind::DoubleFree {
+        return None;
+    }
+    let first = finalised_class(&evidence.stacks.released)?;
+    let second = finalised_class(&evidence.stacks.here)?;
+    (first == second).then(|| {
+        let wrapper = second.1;
+        format!(
+            "released by two copies of one {wrapper} (copy.copy of an owner copies the pointer, not \
+             the memory)"
+        )
+    })
+}
+
+/// File and class of the innermost `__del__` that the interpreter called: not one that another
+/// method of the class called, as `close` and `__exit__` may.
+fn finalised_class(stack: &[Frame]) -> Option<(&str, &str)> {
+    let mut methods = stack.iter().filter_map(|frame| match frame {
+        Frame::Python { file, function, .. } => Some((file.as_str(), function.as_str())),
+        Frame::Native { .. } => None,
+    });
+    let (file, class) = methods.find_map(|(file, function)| {
+        function.strip_suffix(".__del__").map(|class| (file, class))
+    })?;
+    let is_own_method = |function: &str| {
+        function
+            .strip_prefix(class)
+            .is_some_and(|rest| rest.starts_with('.'))
+    };
+    match methods.next() {
+        Some((_, caller)) if is_own_method(caller) => None,
+        _ => Some((file, class.rsplit('.').next().unwrap_or(class))),
+    }
 }
 
 fn interior_pointer(evidence: &Evidence<'_>) -> Option<String> {
@@ -295,6 +329,33 @@ mod tests {
     }
 
     #[test]
+    fn two_objects_finalised_with_one_pointer_are_copies() {
+        let by = |caller: &str| {
+            vec![
+                python("/srv/a.py", 3, "<locals>.Image.__del__"),
+                python("/srv/a.py", 9, caller),
+            ]
+        };
+        let copies = |released, here| {
+            let stacks = Stacks {
+                released,
+                here,
+                ..Stacks::default()
+            };
+            hints_of(
+                &error(FindingKind::DoubleFree, 48),
+                &stacks,
+                &Learned::default(),
+            )
+            .iter()
+            .any(|hint| hint.starts_with("released by two copies of one Image"))
+        };
+        assert!(copies(by("main"), by("other")));
+        assert!(!copies(by("main"), by("<locals>.Image.close")), "by hand");
+        assert!(!copies(by("main"), vec![python("/srv/a.py", 4, "close")]));
+    }
+
+    #[test]
     fn two_releases_by_one_line() {
         let line = vec![native("l", "free", 1), python("/srv/a.py", 3, "close")];
         let stacks = Stacks {
@@ -351,9 +412,9 @@ mod tests {
                 released: 41,
                 total: 42,
                 function: foreign("/opt/libcpp.so", "free_shared_memory"),
+                place: Some("app.py:33 in Reader.close".to_owned()),
             }),
             interior_release_count: 2,
-            copied_wrapper: Some("Image".to_owned()),
         };
         assert_eq!(
             hints_of(&leak(), &Stacks::default(), &learned),
@@ -361,9 +422,7 @@ mod tests {
                 "returned by a function whose restype is c_char_p: ctypes copied the bytes and \
                  dropped the pointer",
                 "41 of the 42 blocks from get_shared_memory were released by libcpp.so \
-                 free_shared_memory",
-                "released by two copies of one Image (copy.copy of an owner copies the pointer, \
-                 not the memory)",
+                 free_shared_memory, at app.py:33 in Reader.close",
                 "2 releases of a pointer inside such a block were refused, an invalid free: likely \
                  meant for the block",
             ]

@@ -18,6 +18,7 @@ pub mod glob;
 pub mod group;
 pub mod hints;
 pub mod json;
+mod lessons;
 mod matcher;
 pub mod message;
 pub mod model;

@@ -23,6 +23,7 @@
 
 pub mod adopt;
 pub mod allocate;
+mod copied_results;
 pub mod explicit;
 mod glibc;
 pub mod guarded;
@@ -49,6 +50,7 @@ use crate::ledger::families::Families;
 use crate::ledger::{BlockRecord, Ledger};
 use crate::memory::reentry::OurOwnWork;
 use crate::memory::{Address, fork, thread_exit};
+use copied_results::CopiedResults;
 use guarded::Guarded;
 use kept::Kept;
 use once_cell::race::OnceBox;
@@ -69,6 +71,7 @@ pub struct Tracker {
     heap_is_glibcs: bool,
     top: TopChunk,
     session: Session,
+    copied_results: CopiedResults,
 }
 
 static TRACKER: OnceBox<Tracker> = OnceBox::new();
@@ -141,6 +144,7 @@ impl Tracker {
                 TopChunk::default()
             },
             session: Session::new(),
+            copied_results: CopiedResults::default(),
         })
     }
 

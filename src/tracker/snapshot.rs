@@ -26,6 +26,8 @@ pub struct Statistics {
     pub withheld: (u64, u64),
     /// Blocks and bytes that never go back, for glibc would abort over the damage around them.
     pub kept: (u64, u64),
+    /// Stacks of copied results (see the hints) that found no room.
+    pub dropped_copied_result_count: u64,
     /// Blocks that were to be guarded and found no place.
     pub unguarded_block_count: u64,
     /// Occurrences of findings, in the order of [`FindingKind::ALL`].
@@ -116,6 +118,7 @@ impl Tracker {
             sums: self.ledger.sums(),
             withheld: self.quarantine.held(),
             kept: self.kept.totals(),
+            dropped_copied_result_count: self.dropped_copied_result_count(),
             unguarded_block_count: self.guarded.refused_count(),
             findings: self.findings.counts(),
             dropped_finding_count: self.findings.dropped_count(),

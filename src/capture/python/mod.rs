@@ -191,6 +191,13 @@ impl<'python> Stack<'python> {
         usize::try_from(top).unwrap_or(0)
     }
 
+    /// The innermost frame's address, and that of its current instruction.
+    pub(super) fn top_place(self) -> Option<(usize, u64)> {
+        let top = self.interpreter.reader.top()?;
+        let instruction = self.interpreter.reader.instruction(top);
+        Some((usize::try_from(top.get()).ok()?, instruction))
+    }
+
     /// A number that stands for this stack for as long as `generation` lasts; `None` on a thread
     /// that runs no Python code.
     #[inline]

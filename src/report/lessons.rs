@@ -1,0 +1,127 @@
+//! What the whole ledger teaches: how the blocks of one maker usually end.
+//!
+//! A leak names what was not released. The blocks that the same function gave out and that were
+//! released tell who should have done it, and where.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::hints::UsualRelease;
+use super::model::{ForeignFunction, Frame, file_name};
+use crate::capture::{Capture, Maker};
+use crate::ledger::{BlockRecord, StackId};
+
+/// How the blocks on record ended, by maker.
+#[derive(Debug, Default)]
+pub(super) struct Lessons(HashMap<Maker, Endings>);
+
+/// How the blocks of one maker ended.
+#[derive(Debug, Default)]
+struct Endings {
+    block_count: u64,
+    releases: HashMap<StackId, u64>,
+}
+
+/// What released blocks of a maker.
+#[derive(Debug, Default)]
+struct Releaser {
+    released: u64,
+    /// The innermost Python line; `None` after releases at several.
+    place: Option<String>,
+}
+
+impl Lessons {
+    /// Learns from every block on record, released ones included. The records of the oldest released
+    /// blocks may have been reused; what they would teach is not known any more.
+    pub(super) fn from_blocks(
+        capture: &Capture,
+        blocks: impl Iterator<Item = BlockRecord>,
+    ) -> Self {
+        let mut pairs: HashMap<(StackId, StackId), u64> = HashMap::new();
+        for block in blocks {
+            *pairs.entry((block.allocated, block.released)).or_default() += 1;
+        }
+        let mut lessons = Self::default();
+        for ((allocated, released), count) in pairs {
+            let Some(maker) = capture.maker(allocated) else {
+                continue;
+            };
+            let endings = lessons.0.entry(maker).or_default();
+            endings.block_count += count;
+            if released.is_known() {
+                *endings.releases.entry(released).or_default() += count;
+            }
+        }
+        lessons
+    }
+
+    /// What usually releases the blocks allocated at `allocated`; `None` when nothing did, or only
+    /// the function that allocates them.
+    pub(super) fn usual_release(
+        &self,
+        capture: &Capture,
+        allocated: StackId,
+        frames: impl Fn(StackId) -> Vec<Frame>,
+    ) -> Option<UsualRelease> {
+        let endings = self.0.get(&capture.maker(allocated)?)?;
+        let allocating = capture.foreign_function(allocated).map(named);
+        let mut releasers: BTreeMap<ForeignFunction, Releaser> = BTreeMap::new();
+        for (&released, &count) in &endings.releases {
+            let frames = frames(released);
+            let called = capture.foreign_function(released).map(named);
+            let Some(function) = called.or_else(|| native_function(&frames)) else {
+                continue;
+            };
+            let place = python_place(&frames);
+            let releaser = releasers.entry(function).or_insert_with(|| Releaser {
+                released: 0,
+                place: place.clone(),
+            });
+            releaser.released += count;
+            if releaser.place != place {
+                releaser.place = None;
+            }
+        }
+        let most = releasers
+            .into_iter()
+            .filter(|(function, _)| Some(function) != allocating.as_ref());
+        let (function, releaser) =
+            most.max_by(|(one, a), (two, b)| a.released.cmp(&b.released).then(two.cmp(one)))?;
+        Some(UsualRelease {
+            released: releaser.released,
+            total: endings.block_count,
+            function,
+            place: releaser.place,
+        })
+    }
+}
+
+fn named(function: crate::capture::ForeignFunction) -> ForeignFunction {
+    ForeignFunction {
+        library: function.library,
+        name: function.name,
+    }
+}
+
+/// The innermost native function, where no foreign call released the block.
+fn native_function(frames: &[Frame]) -> Option<ForeignFunction> {
+    frames.iter().find_map(|frame| match frame {
+        Frame::Native {
+            library, function, ..
+        } if !function.is_empty() => Some(ForeignFunction {
+            library: library.clone(),
+            name: function.clone(),
+        }),
+        Frame::Native { .. } | Frame::Python { .. } => None,
+    })
+}
+
+fn python_place(frames: &[Frame]) -> Option<String> {
+    frames.iter().find_map(|frame| match frame {
+        Frame::Python {
+            file,
+            line,
+            function,
+        } => Some(format!("{}:{line} in {function}", file_name(file))),
+        Frame::Native { .. } => None,
+    })
+}

@@ -31,6 +31,9 @@ DEFAULT_CHECKS = ("quarantine", "redzone")
 DEFAULT_NATIVE_STACKS = "boundary"
 NO_CHECK = "none"
 
+ALL_LEAKS = {"all_leaks": "1"}
+"""Every live block is a leak: the interpreter's too, and what a library keeps."""
+
 
 _COLON = re.compile(r"(?<!\\):")
 """A colon that separates options."""

@@ -11,7 +11,7 @@ use crate::ledger::{BlockRecord, FamilyId, StackId};
 use crate::memory::Address;
 use crate::tracker::Tracker;
 use crate::tracker::options::Options;
-use crate::tracker::snapshot::{Snapshot, Statistics};
+use crate::tracker::snapshot::Snapshot;
 use serde_json::Value;
 use std::cell::OnceCell;
 
@@ -123,7 +123,7 @@ pub fn report(tracker: &Tracker, suppressions: &Suppressions) -> Report {
     Report {
         process: process(tracker, &snapshot),
         options: options(&snapshot.options),
-        stats: stats(&snapshot.statistics),
+        stats: stats(&snapshot),
         limits,
         findings,
         ..Report::default()
@@ -228,13 +228,20 @@ fn options(options: &Options) -> model::Options {
     }
 }
 
-fn stats(statistics: &Statistics) -> Stats {
-    Stats::of(
+fn stats(snapshot: &Snapshot) -> Stats {
+    let statistics = &snapshot.statistics;
+    let mut stats = Stats::of(
         statistics.sums,
         statistics.withheld,
         statistics.findings,
         statistics.ledger,
-    )
+    );
+    let (blocks, bytes) = snapshot.others_own;
+    let others = [("interpreter_blocks", blocks), ("interpreter_bytes", bytes)];
+    stats
+        .more
+        .extend(others.map(|(name, count)| (name.to_owned(), Value::from(count))));
+    stats
 }
 
 fn limits(snapshot: &Snapshot, capture: CaptureCounters) -> Limits {

@@ -84,6 +84,8 @@ pub struct Options {
     pub python_frames: PythonFrames,
     /// How calls of foreign functions are seen.
     pub foreign_calls: ForeignCalls,
+    /// Whether every live block is a leak: the interpreter's and the C run time's, and what is kept.
+    pub all_leaks: bool,
     /// Where the report goes at exit; `%p` stands for the process's number.
     pub json: Option<String>,
     /// The file of suppressions.
@@ -114,6 +116,7 @@ impl Options {
             native_stacks: NativeStacks::Boundary,
             python_frames: PythonFrames::Native,
             foreign_calls: ForeignCalls::Automatic,
+            all_leaks: false,
             json: None,
             suppressions: None,
         }
@@ -160,12 +163,13 @@ impl Options {
             "native_stacks" => self.native_stacks = choose(key, value, &NATIVE_STACKS)?,
             "python_frames" => self.python_frames = choose(key, value, &PYTHON_FRAMES)?,
             "foreign_calls" => self.foreign_calls = choose(key, value, &FOREIGN_CALLS)?,
+            "all_leaks" => self.all_leaks = choose(key, value, &SWITCH)?,
             "json" => self.json = path(key, value)?,
             "suppressions" => self.suppressions = path(key, value)?,
             _ => {
                 return Err(OptionError(format!(
                     "there is no option \"{key}\": use scope, check, guard, check_every, \
-                     native_stacks, python_frames, foreign_calls, json or suppressions"
+                     native_stacks, python_frames, foreign_calls, all_leaks, json or suppressions"
                 )));
             }
         }
@@ -227,6 +231,7 @@ const PYTHON_FRAMES: [(&str, PythonFrames); 2] = [
     ("native", PythonFrames::Native),
     ("supplied", PythonFrames::Supplied),
 ];
+const SWITCH: [(&str, bool); 2] = [("0", false), ("1", true)];
 const FOREIGN_CALLS: [(&str, ForeignCalls); 2] = [
     ("auto", ForeignCalls::Automatic),
     ("types", ForeignCalls::Types),
@@ -329,7 +334,7 @@ mod tests {
     #[test]
     fn every_option_is_read() {
         let text = "scope=process:check=redzone:native_stacks=full:json=/a\\:b/%p.json:\
-                    suppressions=/s:python_frames=supplied:foreign_calls=types";
+                    suppressions=/s:python_frames=supplied:foreign_calls=types:all_leaks=1";
         let options = read(text).expect("valid options");
         let expected = Options {
             scope: Scope::Process,
@@ -339,6 +344,7 @@ mod tests {
             native_stacks: NativeStacks::Full,
             python_frames: PythonFrames::Supplied,
             foreign_calls: ForeignCalls::Types,
+            all_leaks: true,
             json: Some("/a:b/%p.json".to_owned()),
             suppressions: Some("/s".to_owned()),
         };
@@ -386,6 +392,10 @@ mod tests {
         assert_eq!(
             wrong("scope"),
             "the option \"scope\" has no value: write scope=VALUE"
+        );
+        assert_eq!(
+            wrong("all_leaks=yes"),
+            "all_leaks cannot be \"yes\": use 0, 1"
         );
         assert_eq!(wrong("json="), "json needs the path of a file");
     }

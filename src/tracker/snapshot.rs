@@ -2,6 +2,7 @@
 
 use super::Tracker;
 use super::options::Options;
+use crate::detect::reach::Holding;
 use crate::detect::{Finding, FindingKind, leak};
 use crate::ledger::book::is_programs_own;
 use crate::ledger::{BlockRecord, Epoch, LedgerCounters, Sums};
@@ -45,6 +46,8 @@ pub struct Snapshot {
     pub findings: Vec<Finding>,
     /// The numbers.
     pub statistics: Statistics,
+    /// Live blocks and bytes of the interpreter, extension modules and the C run time.
+    pub others_own: (u64, u64),
     /// The options in force.
     pub options: Options,
     /// When this process's ledger began.
@@ -89,6 +92,11 @@ impl Tracker {
     pub fn leaks(&self, since: Epoch) -> Vec<Finding> {
         let _ours = OurOwnWork::begin();
         let since = since.max(self.session.baseline());
+        if self.session.options().all_leaks {
+            let every = self.ledger.live_blocks();
+            let left = every.filter(|block| leak::is_leak(block, since));
+            return leak::leaks(left.map(|block| (block, Holding::Unknown)));
+        }
         let live: Vec<BlockRecord> = self.programs_own().collect();
         let references = self.references(&live, since);
         let left = live.into_iter().filter(|block| leak::is_leak(block, since));
@@ -102,6 +110,21 @@ impl Tracker {
         self.programs_own()
             .filter(|block| leak::is_leak(block, since))
             .count() as u64
+    }
+
+    /// Live blocks, and their bytes, that are the interpreter's or the C run time's: one group, and no
+    /// leaks; none where every block is a leak.
+    fn others_own(&self) -> (u64, u64) {
+        if self.session.options().all_leaks {
+            return (0, 0);
+        }
+        let others = self
+            .ledger
+            .live_blocks()
+            .filter(|block| !is_programs_own(block.flags));
+        others.fold((0, 0), |(blocks, bytes), block| {
+            (blocks + 1, bytes + block.size.get() as u64)
+        })
     }
 
     /// Live blocks that neither the interpreter nor the C runtime keeps for itself.
@@ -133,9 +156,11 @@ impl Tracker {
         let mut findings = self.findings.since(0);
         findings.extend(self.leaks(Epoch(0)));
         let statistics = self.statistics();
+        let others_own = self.others_own();
         self.session.with_state(|state| Snapshot {
             findings,
             statistics,
+            others_own,
             options: state.options.clone(),
             started: state.started,
             duration: state.began.elapsed(),

@@ -109,3 +109,24 @@ def test_the_exit_status_tells_them_apart(
     first = finished.stderr.splitlines()[0]
     kept = "heapledger: no findings; 1 block (1,000 bytes) kept by libraries"
     assert first == (kept if status == 0 else "heapledger: 1 leak (1 block, 2,000 bytes)")
+
+
+def test_all_leaks_lists_what_is_kept_and_what_is_the_interpreters(
+    library: str, tmp_path: Path
+) -> None:
+    script = tmp_path / "program.py"
+    script.write_text(f"{library}lib.look_up()\n", encoding="utf-8")
+    summaries = []
+    for options in ([], ["--all-leaks"]):
+        command = [sys.executable, "-m", "heapledger", "run", "--scope", "process", *options]
+        finished = subprocess.run(
+            [*command, str(script)], capture_output=True, text=True, timeout=120, check=False
+        )
+        assert finished.returncode == 0, finished.stderr
+        summaries.append(finished.stderr)
+    few, all_of_them = summaries
+    assert few.startswith("heapledger: no findings; 1 block (1,000 bytes) kept by libraries")
+    assert "of the interpreter, its modules and the C library are no leaks; --all-leaks" in few
+    assert int(all_of_them.split()[1].replace(",", "")) > 10
+    assert "references.so look_up" in all_of_them
+    assert "--all-leaks" not in all_of_them

@@ -31,7 +31,7 @@ RUN_USAGE = """heapledger run [OPTIONS] SCRIPT [ARGS...]
        heapledger run [OPTIONS] -m MODULE [ARGS...]"""
 
 # The options of `run` that take no value. Where the program begins depends on it.
-RUN_FLAGS = frozenset({"-h", "--help", "-q", "--quiet"})
+RUN_FLAGS = frozenset({"-h", "--help", "-q", "--quiet", "--all-leaks"})
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -110,6 +110,11 @@ def _add_run(commands: Any) -> argparse.ArgumentParser:  # noqa: ANN401 - argpar
         choices=NATIVE_STACKS,
         default=DEFAULT_NATIVE_STACKS,
         help="how much of the native stack is taken",
+    )
+    parser.add_argument(
+        "--all-leaks",
+        action="store_true",
+        help="list every live block at the end: the interpreter's too, and what libraries keep",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the report there")
     _add_suppressions(parser)

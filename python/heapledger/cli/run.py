@@ -31,6 +31,8 @@ def run(options: argparse.Namespace) -> int:
     suppressions = checked_suppressions(options.suppressions)
     command = _command(options.program)
     chosen = session_options.session_options(options.scope, options.check, options.native_stacks)
+    if options.all_leaks:
+        chosen |= session_options.ALL_LEAKS
     _refuse_unsupported(chosen)
     with Collection() as collection:
         environment = _environment(chosen, collection)

@@ -14,6 +14,7 @@ pub(super) fn write(page: &mut Page, reports: &[&Report], finding_count: usize) 
         notes.extend(missing(report));
         notes.extend(killed(report));
     }
+    notes.extend(interpreters_own(reports));
     let limits: Vec<&Limits> = reports.iter().map(|report| &report.limits).collect();
     notes.extend(counters(&limits, finding_count > 0));
     notes.extend(suppressions(&limits));
@@ -57,6 +58,24 @@ fn killed(report: &Report) -> Option<String> {
     };
     let pid = report.process.pid;
     Some(format!("process {pid} was killed by {signal}{leaks}"))
+}
+
+/// What the interpreter and the C run time hold at the end, where that was recorded.
+fn interpreters_own(reports: &[&Report]) -> Option<String> {
+    let sum = |name| {
+        let counts = reports
+            .iter()
+            .filter_map(|report| report.stats.more.get(name)?.as_u64());
+        counts.fold(0, u64::saturating_add)
+    };
+    let (blocks, bytes) = (sum("interpreter_blocks"), sum("interpreter_bytes"));
+    (blocks > 0).then(|| {
+        let (blocks, bytes) = (grouped(blocks, "block"), grouped(bytes, "byte"));
+        format!(
+            "{blocks} ({bytes}) of the interpreter, its modules and the C library are no leaks; \
+             --all-leaks lists them"
+        )
+    })
 }
 
 fn counters(limits: &[&Limits], with_stacks: bool) -> Vec<String> {

@@ -90,28 +90,70 @@ pub fn by_copy(record: &BlockRecord) -> Option<Damage> {
     if record.flags & flag::GUARDED != 0 {
         return of_guarded(record);
     }
+    let mut whole = [0; WHOLE_BYTE_MAX];
+    let copy = Copied::of(record, &mut whole);
     let mut damage = Damage::default();
     if record.flags & flag::REDZONE != 0 {
         let mut bytes = [0; redzone::REDZONE_BYTE_COUNT];
-        read(record.address.offset_by(record.size.get()), &mut bytes)?;
+        copy.read(record.address.offset_by(record.size.get()), &mut bytes)?;
         damage.behind = redzone::broken_redzone(&bytes, record.size);
     }
     let remembered = SizeWord::from_flags(record.flags);
     if remembered.is_known() {
         let mut bytes = [0; size_of::<u64>()];
-        read(size_word::place(record.address), &mut bytes)?;
+        copy.read(size_word::place(record.address), &mut bytes)?;
         damage.before = remembered.damage(u64::from_ne_bytes(bytes));
     }
     if record.state == BlockState::Quarantined && record.flags & flag::POISONED != 0 {
         let mut bytes = [0; redzone::POISON_BYTE_MAX];
         for (start, length) in redzone::poisoned_parts(record.size) {
             let bytes = bytes.get_mut(..length)?;
-            read(record.address.offset_by(start), bytes)?;
+            copy.read(record.address.offset_by(start), bytes)?;
             let position = redzone::broken_poison(bytes);
             damage.inside = damage.inside.or(position.map(|position| start + position));
         }
     }
     Some(damage)
+}
+
+/// Bytes of a block and of what lies around it that are copied together.
+const WHOLE_BYTE_MAX: usize = 512;
+
+/// A block that was copied whole, with what lies around it: one question to the kernel where its
+/// parts would be three. Empty when the block is too large, or not readable as a whole.
+struct Copied<'bytes> {
+    start: Address,
+    bytes: &'bytes [u8],
+}
+
+impl<'bytes> Copied<'bytes> {
+    fn of(record: &BlockRecord, bytes: &'bytes mut [u8]) -> Self {
+        let start = size_word::place(record.address);
+        let around = size_of::<u64>() + redzone::REDZONE_BYTE_COUNT;
+        let wanted = record.size.get().checked_add(around);
+        let bytes = wanted.and_then(|length| bytes.get_mut(..length));
+        let read = bytes.and_then(|bytes| read(start, bytes).map(|()| &*bytes));
+        Self {
+            start,
+            bytes: read.unwrap_or_default(),
+        }
+    }
+
+    /// Reads from the copy, or from where the bytes are.
+    fn read(&self, from: Address, into: &mut [u8]) -> Option<()> {
+        let offset = from.get().checked_sub(self.start.get());
+        let end = offset.and_then(|offset| offset.checked_add(into.len()));
+        let part = offset
+            .zip(end)
+            .and_then(|(offset, end)| self.bytes.get(offset..end));
+        match part {
+            Some(part) => {
+                into.copy_from_slice(part);
+                Some(())
+            }
+            None => read(from, into),
+        }
+    }
 }
 
 /// Looks at the checked bytes around a live guarded block. A released one is out of reach.

@@ -11,7 +11,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from heapledger import origins, reports
-from heapledger._native import callbacks, interface
+from heapledger._native import callbacks, interface, looked_up
 from heapledger.blocks import address_of
 from heapledger.errors import PointerTypeError, StateError, UsageError
 from heapledger.options import (
@@ -65,7 +65,9 @@ def start(
     """
     options = session_options(scope, checks, native_stacks)
     origins.connect()
+    known = looked_up.addresses()
     interface.start(option_text(options))
+    looked_up.redirect(known)
 
 
 def stop() -> None:

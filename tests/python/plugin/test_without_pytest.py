@@ -133,8 +133,8 @@ def test_the_leaks_of_a_script_that_starts_in_its_middle(foreign: Suite) -> None
 
         heapledger.start()
         mark = heapledger.mark()
-        kept = [lib.make_block(10) for _ in range(3)]
-        libc.free(kept.pop())
+        kept = [lib.make_block(10) for _ in range(12)]
+        for _ in range(10): libc.free(kept.pop())
         lib.drop_block(lib.make_block(7))
         [leak] = heapledger.leaks()
         assert (leak.blocks, leak.bytes) == (2, 20), leak
@@ -152,7 +152,8 @@ def test_the_leaks_of_a_script_that_starts_in_its_middle(foreign: Suite) -> None
         assert sum(leak.blocks for leak in heapledger.leaks()) == 2
         heapledger.start(checks=())
         lib.make_block(6)
-        assert sum(leak.blocks for leak in heapledger.leaks()) == 3
+        # What was live between two sessions may have been released unseen.
+        assert sum(leak.blocks for leak in heapledger.leaks()) == 1
         print("done")
         """,
     )

@@ -213,12 +213,14 @@ pub(super) fn room(real: Real, size: Option<usize>, admission: Admission) -> Opt
         return None;
     };
     // A function of the program's own is asked for exactly what the program wants: its sized
-    // release may rely on it.
+    // release may rely on it. What libc allocates for itself is not watched for overflows: it may be
+    // for a library that libc has just loaded for itself, whose releases pass unseen.
     let plain = Room {
         byte_count: size,
         flags: 0,
     };
-    Some((size, if real.is_standard() { room } else { plain }))
+    let is_watched = real.is_standard() && admission.flags & flag::RUNTIMES_OWN == 0;
+    Some((size, if is_watched { room } else { plain }))
 }
 
 /// Records a block.

@@ -27,12 +27,16 @@ def is_installed() -> bool:
 
 
 def count(command: Sequence[str], environment: Mapping[str, str]) -> Counter[str]:
-    """Run a program and return how many instructions each of its functions executed."""
+    """Run a program and return how many instructions each of its functions executed.
+
+    Only what it executes between its own two requests to begin and to stop counts.
+    """
     if not is_installed():
         raise CallgrindError("valgrind is not installed (on Debian: apt-get install valgrind)")
     with tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / "callgrind.out"
-        tool = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={written}"]
+        tool = ["valgrind", "--tool=callgrind", "--collect-atstart=no"]
+        tool.append(f"--callgrind-out-file={written}")
         finished = subprocess.run(
             [*tool, *command],
             env=dict(environment),

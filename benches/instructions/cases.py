@@ -18,11 +18,7 @@ if TYPE_CHECKING:
     from collections import Counter
 
 HERE = Path(__file__).parent
-_COUNTS = (4_000, 12_000)
-"""Two lengths of a loop: their difference leaves out how the program starts and ends.
-
-Both are beyond the quarantine's limits, so each release of the longer one takes a block out.
-"""
+_ROUND_COUNT = 4_000
 
 
 @dataclass(frozen=True)
@@ -41,15 +37,13 @@ class Case:
 
     def per_round(self) -> Counter[str]:
         """Count the instructions of one round of the loop, by function, in thousandths."""
-        short, long = (callgrind.count(*self._run(count)) for count in _COUNTS)
-        rounds = _COUNTS[1] - _COUNTS[0]
-        long.subtract(short)
-        for function in long:
-            long[function] = round(long[function] * 1_000 / rounds)
-        return long
+        costs = callgrind.count(*self._run())
+        for function in costs:
+            costs[function] = round(costs[function] * 1_000 / _ROUND_COUNT)
+        return costs
 
-    def _run(self, count: int) -> tuple[list[str], dict[str, str]]:
-        arguments = [self.loop, str(count), str(self.block_byte_count)]
+    def _run(self) -> tuple[list[str], dict[str, str]]:
+        arguments = [self.loop, str(_ROUND_COUNT), str(self.block_byte_count)]
         if self.in_python:
             loops, shared = str(HERE / "loops.py"), str(_compiled(shared=True))
             command = [sys.executable, "-S", "-E", loops, shared, *arguments]

@@ -35,23 +35,42 @@ pub struct ForeignCall {
     pub stack_pointer: Address,
 }
 
+/// The interpreter's state of a thread, as an address; null when not known.
+///
+/// Asking the interpreter for it is a call. As long as a foreign call is in progress on a thread
+/// that Python code made, the state stays: Python goes on with it afterwards.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ThreadState(pub(super) Address);
+
+impl ThreadState {
+    /// Not known: a thread without Python code may be given a state at any time.
+    pub const UNKNOWN: Self = Self(Address::NULL);
+}
+
 /// What was in progress before a call; given back to [`leave`].
 #[derive(Debug)]
 #[must_use = "the outer call is restored by `leave`"]
 pub struct OuterCall {
     function: usize,
     stack_pointer: usize,
+    thread_state: usize,
 }
 
 /// Notes that this thread begins to call `function`; `stack_pointer` is that of the caller.
 #[inline]
-pub fn enter(function: ForeignFunctionId, stack_pointer: Address) -> OuterCall {
+pub fn enter(
+    function: ForeignFunctionId,
+    stack_pointer: Address,
+    thread_state: ThreadState,
+) -> OuterCall {
     let outer = OuterCall {
         function: get(Word::ForeignFunction),
         stack_pointer: get(Word::ForeignStackPointer),
+        thread_state: get(Word::ForeignThreadState),
     };
     set(Word::ForeignFunction, function.0.0 as usize);
     set(Word::ForeignStackPointer, stack_pointer.get());
+    set(Word::ForeignThreadState, thread_state.0.get());
     next_sequence();
     outer
 }
@@ -65,6 +84,7 @@ pub fn enter(function: ForeignFunctionId, stack_pointer: Address) -> OuterCall {
 pub fn leave(outer: OuterCall) {
     set(Word::ForeignFunction, outer.function);
     set(Word::ForeignStackPointer, outer.stack_pointer);
+    set(Word::ForeignThreadState, outer.thread_state);
     // The outer call goes on under a new number: the old one is never used again, so whoever
     // remembers something by sequence number at worst computes it once more.
     next_sequence();
@@ -98,6 +118,15 @@ pub fn call_in_progress() -> Option<ForeignCall> {
     })
 }
 
+/// The interpreter's state of this thread, while a foreign call is in progress whose caller knew it.
+#[inline]
+pub(super) fn thread_state() -> Option<Address> {
+    let state = get(Word::ForeignThreadState);
+    let here = 0_u8;
+    let began = get(Word::ForeignStackPointer);
+    (state != 0 && Address::of(&raw const here).get() < began).then(|| Address::new(state))
+}
+
 #[inline]
 fn next_sequence() {
     set(
@@ -123,10 +152,10 @@ mod tests {
     #[test]
     fn nested_calls_restore_the_outer_one_under_a_new_sequence_number() {
         assert_eq!(current(), ForeignFunctionId::NONE);
-        let nothing = enter(id(5), outer_stack_pointer());
+        let nothing = enter(id(5), outer_stack_pointer(), ThreadState::UNKNOWN);
         let first = call_in_progress().expect("inside a call");
         assert_eq!(first.function, id(5));
-        let five = enter(id(6), outer_stack_pointer());
+        let five = enter(id(6), outer_stack_pointer(), ThreadState::UNKNOWN);
         assert_eq!(current(), id(6));
         assert_ne!(
             call_in_progress().expect("inside a call").sequence,
@@ -144,7 +173,7 @@ mod tests {
     fn a_call_left_by_longjmp_is_not_in_progress() {
         let here = 0_u8;
         let below = Address::new(Address::of(&raw const here).get() - (64 << 10));
-        let nothing = enter(id(5), below);
+        let nothing = enter(id(5), below, ThreadState::UNKNOWN);
         assert_eq!(current(), ForeignFunctionId::NONE);
         leave(nothing);
     }

@@ -178,7 +178,7 @@ fn the_foreign_function_is_part_of_the_stack() {
     assert_eq!(capture.foreign_function_at(function), id);
     let here = 0_u8;
     let stack_pointer = Address::of(&raw const here).offset_by(64 << 10);
-    let outer = foreign::enter(id, stack_pointer);
+    let outer = foreign::enter(id, stack_pointer, foreign::ThreadState::UNKNOWN);
     let stack = capture.here(EventPlace::UNKNOWN);
     foreign::leave(outer);
     let named = capture

@@ -1,9 +1,21 @@
 //! Which Python frame is on top: whether Python code runs inside a foreign call.
 
 use super::Capture;
+use super::foreign::ThreadState;
 use super::python::View;
 
 impl Capture {
+    /// The interpreter's state of the calling thread, to be remembered for a foreign call.
+    #[inline]
+    #[must_use]
+    pub fn thread_state(&self) -> ThreadState {
+        let state = match self.python.view() {
+            View::Off => None,
+            View::Fresh(stack) | View::Remembering(stack) => stack.thread_state(),
+        };
+        state.map_or(ThreadState::UNKNOWN, ThreadState)
+    }
+
     /// The innermost Python frame of the calling thread, as an address that is only compared; zero
     /// when the thread runs no Python code or its frames cannot be read.
     #[inline]

@@ -70,16 +70,17 @@ pub unsafe fn around(block: Address, size: ByteCount, flags: u32) -> Damage {
 /// Looks around and inside a released block that is filled.
 ///
 /// # Safety
-/// * As for [`around`], for this record.
+/// * As for [`around`].
+#[inline]
 #[must_use]
-pub unsafe fn of_withheld(record: &BlockRecord) -> Damage {
+pub unsafe fn of_withheld(block: Address, size: ByteCount, flags: u32) -> Damage {
     // SAFETY: the caller's duties.
-    let around = unsafe { around(record.address, record.size, record.flags) };
-    if record.flags & flag::POISONED == 0 {
+    let around = unsafe { around(block, size, flags) };
+    if flags & flag::POISONED == 0 {
         return around;
     }
     // SAFETY: the flag says that the block was filled for this size.
-    let inside = unsafe { redzone::damage_inside(record.address, record.size) };
+    let inside = unsafe { redzone::damage_inside(block, size) };
     Damage { inside, ..around }
 }
 
@@ -221,7 +222,7 @@ mod tests {
         let record = record(&mut words, state);
         std::hint::black_box(&mut words)[word] = value;
         // SAFETY: the record describes the array.
-        let direct = unsafe { of_withheld(&record) };
+        let direct = unsafe { of_withheld(record.address, record.size, record.flags) };
         let copied = by_copy(&record).expect("readable");
         if state == BlockState::Quarantined {
             assert_eq!(direct, copied);

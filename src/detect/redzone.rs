@@ -19,20 +19,45 @@ pub const POISON_BYTE_MAX: usize = 256;
 const REDZONE_BYTE: u8 = 0xfd;
 const POISON_BYTE: u8 = 0xdd;
 
-const INTACT_REDZONE: [u8; REDZONE_BYTE_COUNT] = [REDZONE_BYTE; REDZONE_BYTE_COUNT];
-static INTACT_POISON: [u8; POISON_BYTE_MAX] = [POISON_BYTE; POISON_BYTE_MAX];
+/// Bytes filled and compared at a time: in registers, where a call of the C library would cost more
+/// than the work for a small block.
+const STEP_BYTE_COUNT: usize = size_of::<u128>();
+type Step = [u8; STEP_BYTE_COUNT];
 
-/// The position of the first byte that differs from the pattern. Compared as a whole first: intact
-/// is the rule.
+/// The position of the first byte that is not `intact`. All are compared first, many at a time:
+/// intact is the rule.
 #[inline]
-fn first_damaged_byte(bytes: &[u8], intact: &[u8]) -> Option<usize> {
-    if intact.get(..bytes.len()) == Some(bytes) {
+fn first_damaged_byte(bytes: &[u8], intact: u8) -> Option<usize> {
+    if is_intact(bytes, intact) {
         return None;
     }
-    bytes
-        .iter()
-        .zip(intact)
-        .position(|(byte, intact)| byte != intact)
+    position(bytes, intact)
+}
+
+#[inline]
+fn is_intact(bytes: &[u8], intact: u8) -> bool {
+    let (steps, _) = bytes.as_chunks::<STEP_BYTE_COUNT>();
+    let pattern = u128::from_ne_bytes([intact; STEP_BYTE_COUNT]);
+    let differs = |step: &Step| u128::from_ne_bytes(*step) ^ pattern;
+    // The last step may overlap the one before.
+    if let Some(last) = bytes.last_chunk() {
+        return steps
+            .iter()
+            .fold(differs(last), |all, step| all | differs(step))
+            == 0;
+    }
+    let pattern = u64::from_ne_bytes([intact; size_of::<u64>()]);
+    match (bytes.first_chunk(), bytes.last_chunk()) {
+        (Some(first), Some(last)) => {
+            u64::from_ne_bytes(*first) == pattern && u64::from_ne_bytes(*last) == pattern
+        }
+        _ => bytes.iter().all(|&byte| byte == intact),
+    }
+}
+
+#[cold]
+fn position(bytes: &[u8], intact: u8) -> Option<usize> {
+    bytes.iter().position(|&byte| byte != intact)
 }
 
 /// Damage behind a block.
@@ -48,7 +73,7 @@ pub struct Behind {
 #[inline]
 #[must_use]
 pub fn broken_redzone(bytes: &[u8], size: ByteCount) -> Option<Behind> {
-    let position = first_damaged_byte(bytes, &INTACT_REDZONE)?;
+    let position = first_damaged_byte(bytes, REDZONE_BYTE)?;
     Some(Behind {
         offset: size.get() + position,
         reaches_end: bytes.last() != Some(&REDZONE_BYTE),
@@ -56,9 +81,10 @@ pub fn broken_redzone(bytes: &[u8], size: ByteCount) -> Option<Behind> {
 }
 
 /// The position of the first damaged byte in a copy of a filled part of a released block.
+#[inline]
 #[must_use]
 pub fn broken_poison(bytes: &[u8]) -> Option<usize> {
-    first_damaged_byte(bytes, &INTACT_POISON)
+    first_damaged_byte(bytes, POISON_BYTE)
 }
 
 /// Fills the redzone of a block.
@@ -135,8 +161,33 @@ pub unsafe fn poison(block: Address, size: ByteCount) {
     for (start, length) in poisoned_parts(size) {
         let start = std::ptr::with_exposed_provenance_mut::<u8>(block.offset_by(start).get());
         // SAFETY: the block has at least `size` bytes, and the program has given them up.
-        unsafe { start.write_bytes(POISON_BYTE, length) };
+        unsafe { fill(start, length) };
     }
+}
+
+/// Fills with the pattern of released blocks.
+///
+/// # Safety
+/// * `length` bytes from `start` on are the caller's to write.
+#[inline]
+unsafe fn fill(start: *mut u8, length: usize) {
+    const PATTERN: Step = [POISON_BYTE; STEP_BYTE_COUNT];
+    let Some(last) = length.checked_sub(STEP_BYTE_COUNT) else {
+        // SAFETY: the caller's duty.
+        unsafe { start.write_bytes(POISON_BYTE, length) };
+        return;
+    };
+    for offset in (0..last).step_by(STEP_BYTE_COUNT) {
+        // SAFETY: a step from here on ends within the bytes, as `offset` is below `last`.
+        let place = unsafe { start.add(offset) }.cast::<Step>();
+        // SAFETY: as above.
+        unsafe { place.write(PATTERN) };
+    }
+    // The last step may overlap the one before.
+    // SAFETY: it ends where the bytes end.
+    let place = unsafe { start.add(last) }.cast::<Step>();
+    // SAFETY: as above.
+    unsafe { place.write(PATTERN) };
 }
 
 /// The offset of the first byte written after the release.

@@ -3,6 +3,11 @@
 //! Each function passes straight on unless this thread may be watched now ([`gate::is_watching`]).
 //! The real function is called first; what it gave is recorded before the program has it.
 
+#![expect(
+    clippy::inline_always,
+    reason = "the path of every recorded allocation, which knows its function"
+)]
+
 use super::entry::Frame;
 use super::errno::KeptErrno;
 use super::functions::Function;
@@ -148,7 +153,9 @@ pub(super) extern "C-unwind" fn malloc_usable_size(
 /// Allocates with `call`, and records what it gave when the allocation is admitted.
 ///
 /// `size` is what the program wants, `None` when that overflows. `call` gets the number of bytes to
-/// ask for, or `None` to pass the program's request on as it is.
+/// ask for, or `None` to pass the program's request on as it is. Inlined, so that what each function
+/// is made of is known where it is decided.
+#[inline(always)]
 pub(super) fn allocate(
     real: Real,
     frame: Frame,
@@ -161,7 +168,7 @@ pub(super) fn allocate(
     let Some((size, room)) = room(real, size, admission) else {
         return call(None);
     };
-    if let Some(block) = place_guarded(real, size, frame, admission) {
+    if let Some(block) = place_guarded(real, size, admission) {
         return block;
     }
     let asked = (room.flags != 0).then_some(room.byte_count);
@@ -174,18 +181,23 @@ pub(super) fn allocate(
         call(asked)
     };
     if block != 0 {
-        record(block, (size, room.flags), frame, admission);
+        record(block, (size, room.flags), admission);
     }
     block
 }
 
 /// Places and records a block between guard pages, when it is its turn.
-pub(super) fn place_guarded(
-    real: Real,
-    size: usize,
-    frame: Frame,
-    admission: Admission,
-) -> Option<usize> {
+#[inline]
+pub(super) fn place_guarded(real: Real, size: usize, admission: Admission) -> Option<usize> {
+    if admission.tracker.is_guarding() {
+        place_in_turn(real, size, admission)
+    } else {
+        None
+    }
+}
+
+#[inline(never)]
+fn place_in_turn(real: Real, size: usize, admission: Admission) -> Option<usize> {
     if !real.is_standard() || !real.function().is_plain() {
         return None;
     }
@@ -194,22 +206,17 @@ pub(super) fn place_guarded(
         let _ours = OurOwnWork::begin()?;
         admission.tracker.place_guarded(size)?.get()
     };
-    record(block, (size, flag::GUARDED), frame, admission);
+    record(block, (size, flag::GUARDED), admission);
     Some(block)
 }
 
 /// How much to ask for; `None`, after a report, when no block can be so large.
+#[inline]
 pub(super) fn room(real: Real, size: Option<usize>, admission: Admission) -> Option<(usize, Room)> {
     admission.tracker.look_at_top(admission.place);
     let room = size.and_then(|size| Some((size, admission.tracker.room_for(size)?)));
     let Some((size, room)) = room else {
-        let _errno = KeptErrno::keep();
-        let _ours = OurOwnWork::begin();
-        let family = real.function().family();
-        let size = size.unwrap_or(usize::MAX);
-        admission
-            .tracker
-            .note_impossible_size(size, family, admission.place);
+        note_impossible_size(real, size, admission);
         return None;
     };
     // A function of the program's own is asked for exactly what the program wants: its sized
@@ -223,11 +230,22 @@ pub(super) fn room(real: Real, size: Option<usize>, admission: Admission) -> Opt
     Some((size, if is_watched { room } else { plain }))
 }
 
+#[cold]
+fn note_impossible_size(real: Real, size: Option<usize>, admission: Admission) {
+    let _errno = KeptErrno::keep();
+    let _ours = OurOwnWork::begin();
+    let family = real.function().family();
+    let size = size.unwrap_or(usize::MAX);
+    admission
+        .tracker
+        .note_impossible_size(size, family, admission.place);
+}
+
 /// Records a block.
+#[inline]
 pub(super) fn record(
     block: usize,
     (size, room_flags): (usize, u32),
-    frame: Frame,
     admission: Admission,
 ) {
     let _errno = KeptErrno::keep();
@@ -235,7 +253,9 @@ pub(super) fn record(
         return;
     };
     let address = Address::new(block);
-    super::foreign_notes::with_notes(frame, |notes| notes.note_block(address));
+    if let Some(call) = admission.call {
+        call.with_notes(|notes| notes.note_block(address));
+    }
     let block = Allocated {
         address,
         size: ByteCount::new(size),

@@ -86,11 +86,15 @@ impl Header {
 }
 
 /// Where the main arena ends: glibc keeps it in a variable, so asking costs no system call.
-#[inline]
 fn main_arena_end() -> usize {
     // SAFETY: an increment of zero changes nothing.
-    unsafe { libc::sbrk(0) }.addr()
+    let end = unsafe { libc::sbrk(0) }.addr();
+    SEEN_END.store(end, Ordering::Relaxed);
+    end
 }
+
+/// Where the main arena ended when somebody asked. It may end elsewhere now, mostly farther.
+static SEEN_END: AtomicUsize = AtomicUsize::new(0);
 
 /// The end of the main arena, when `block` lies in it: everything from the block to there is the
 /// arena's.
@@ -120,7 +124,8 @@ pub(super) unsafe fn header(block: usize) -> Header {
 pub(super) unsafe fn looks_ordinary(block: usize) -> bool {
     // SAFETY: the caller's duties.
     let header = unsafe { header(block) };
-    if !header.is_plausible(block, main_arena_end()) {
+    let seen_end = SEEN_END.load(Ordering::Relaxed);
+    if !header.is_plausible(block, seen_end) && !header.is_plausible(block, main_arena_end()) {
         return false;
     }
     if header.is_mapped() {

@@ -121,7 +121,7 @@ impl Call {
         let is_direct = entry::is_entry(self.function);
         let mut notes = ForeignNotes::new(is_direct, python::top_frame());
         let notes = NonNull::from(&mut notes);
-        let _call = ForeignCall::begin(notes, function, frame);
+        let _call = ForeignCall::begin(notes, function, frame, python::thread_state());
         if truncation::is_waiting() {
             call_results::look_at_arguments(self.interface, self.arguments);
         }

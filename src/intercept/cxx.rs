@@ -112,6 +112,7 @@ operator_delete!(
 );
 
 /// Allocates with `call`, as one block of the operator's family.
+#[inline]
 fn allocate_object(
     real: Real,
     frame: Frame,
@@ -124,7 +125,7 @@ fn allocate_object(
     let admission = gate::admit(frame, real.function().family());
     let room = admission.and_then(|admission| room(real, Some(size), admission));
     if let (Some(admission), Some(_)) = (admission, room)
-        && let Some(block) = place_guarded(real, size, frame, admission)
+        && let Some(block) = place_guarded(real, size, admission)
     {
         return block;
     }
@@ -135,7 +136,7 @@ fn allocate_object(
         call(asked)
     };
     if let (Some(admission), Some((size, room)), true) = (admission, room, block != 0) {
-        record(block, (size, room.flags), frame, admission);
+        record(block, (size, room.flags), admission);
     }
     block
 }

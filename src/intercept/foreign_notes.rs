@@ -11,7 +11,7 @@ use std::ptr::NonNull;
 
 use super::entry::Frame;
 use super::stack;
-use crate::capture::foreign::{self, ForeignFunctionId, OuterCall};
+use crate::capture::foreign::{self, ForeignFunctionId, OuterCall, ThreadState};
 use crate::memory::Address;
 use crate::memory::thread_local::{Word, get, set};
 
@@ -83,6 +83,7 @@ impl ForeignNotes {
     }
 
     /// Notes a block.
+    #[inline]
     pub(super) fn note_block(&mut self, block: Address) {
         let place = match self.block_count.checked_sub(FIRST_BLOCK_COUNT) {
             None => self.block_count,
@@ -108,39 +109,38 @@ impl ForeignCall {
         notes: NonNull<ForeignNotes>,
         function: ForeignFunctionId,
         frame: Frame,
+        thread_state: ThreadState,
     ) -> Self {
-        Self::enter(
-            notes,
-            function,
-            frame.stack_pointer(),
-            frame.caller().return_address(),
-        )
+        let (began, return_address) = (frame.stack_pointer(), frame.caller().return_address());
+        let outer = foreign::enter(function, Address::new(began), thread_state);
+        Self::note(notes, return_address, outer)
     }
 
     /// Makes the rest of this thread part of a call of `function`.
     pub(super) fn begin_thread(notes: NonNull<ForeignNotes>, function: ForeignFunctionId) -> Self {
-        Self::enter(notes, function, WHOLE_THREAD, 0)
+        let began = Address::new(WHOLE_THREAD);
+        Self::note(
+            notes,
+            0,
+            foreign::enter(function, began, ThreadState::UNKNOWN),
+        )
     }
 
-    fn enter(
-        notes: NonNull<ForeignNotes>,
-        function: ForeignFunctionId,
-        stack_pointer: usize,
-        return_address: usize,
-    ) -> Self {
+    #[inline]
+    fn note(notes: NonNull<ForeignNotes>, return_address: usize, outer: OuterCall) -> Self {
         let (outer_notes, outer_return) = (get(Word::ForeignNotes), get(Word::ForeignReturn));
-        let outer = Some(foreign::enter(function, Address::new(stack_pointer)));
         set(Word::ForeignReturn, return_address);
         set(Word::ForeignNotes, notes.as_ptr().expose_provenance());
         Self {
             outer_notes,
             outer_return,
-            outer,
+            outer: Some(outer),
         }
     }
 }
 
 impl Drop for ForeignCall {
+    #[inline]
     fn drop(&mut self) {
         set(Word::ForeignNotes, self.outer_notes);
         set(Word::ForeignReturn, self.outer_return);
@@ -150,21 +150,40 @@ impl Drop for ForeignCall {
     }
 }
 
+/// The notes on a foreign call that was going on when an intercepted call began: kept no longer
+/// than that call lasts, on its thread.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OngoingCall(NonNull<ForeignNotes>);
+
+impl OngoingCall {
+    /// The foreign call that this thread is executing, if it is.
+    #[inline]
+    pub(super) fn find(frame: Frame) -> Option<Self> {
+        let place = get(Word::ForeignNotes);
+        if place == 0 {
+            return None;
+        }
+        if !is_going_on(frame) {
+            forget();
+            return None;
+        }
+        let notes = std::ptr::with_exposed_provenance_mut::<ForeignNotes>(place);
+        NonNull::new(notes).map(Self)
+    }
+
+    /// Lets `look` see the notes.
+    #[inline]
+    pub(super) fn with_notes<T>(mut self, look: impl FnOnce(&mut ForeignNotes) -> T) -> T {
+        // SAFETY: the call is going on, so the frame that began it still holds the notes, and this
+        // thread is the only one to look at them; `look` does not come back here.
+        look(unsafe { self.0.as_mut() })
+    }
+}
+
 /// Lets `look` see the notes on the foreign call that this thread is executing, if it is.
 #[inline]
 pub(super) fn with_notes<T>(frame: Frame, look: impl FnOnce(&mut ForeignNotes) -> T) -> Option<T> {
-    let place = get(Word::ForeignNotes);
-    if place == 0 {
-        return None;
-    }
-    if !is_going_on(frame) {
-        forget();
-        return None;
-    }
-    let notes = std::ptr::with_exposed_provenance_mut::<ForeignNotes>(place);
-    // SAFETY: the call is going on, so the frame that began it still holds the notes, and this
-    // thread is the only one to look at them; `look` does not come back here.
-    Some(look(unsafe { &mut *notes }))
+    OngoingCall::find(frame).map(|call| call.with_notes(look))
 }
 
 /// Whether the place where the call began still holds the return address of that call.
@@ -201,7 +220,8 @@ mod tests {
         {
             let place = NonNull::from(&mut notes);
             let began = Frame::of_place(&stack[2]);
-            let call = ForeignCall::begin(place, ForeignFunctionId::NONE, began);
+            let call =
+                ForeignCall::begin(place, ForeignFunctionId::NONE, began, ThreadState::UNKNOWN);
             let inside = Frame::of_place(&stack[0]);
             let seen = with_notes(inside, |notes| {
                 notes.note_block(Address::new(64));
@@ -222,7 +242,12 @@ mod tests {
         stack[2] = 0x1234;
         let mut notes = ForeignNotes::new(false, 0);
         let began = Frame::of_place(&stack[2]);
-        let call = ForeignCall::begin(NonNull::from(&mut notes), ForeignFunctionId::NONE, began);
+        let call = ForeignCall::begin(
+            NonNull::from(&mut notes),
+            ForeignFunctionId::NONE,
+            began,
+            ThreadState::UNKNOWN,
+        );
         stack[2] = 0x5678;
         let inside = Frame::of_place(&stack[0]);
         assert!(with_notes(inside, |_| ()).is_none());

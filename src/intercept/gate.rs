@@ -5,7 +5,7 @@
 //! foreign call, the caller's owner, Python code inside a callback.
 
 use super::entry::Frame;
-use super::foreign_notes::{self, ForeignNotes};
+use super::foreign_notes::OngoingCall;
 use super::hand_over;
 use super::outer;
 use super::owner::Owner;
@@ -58,16 +58,20 @@ pub(super) struct Admission {
     pub(super) flags: u32,
     /// Which functions may release it.
     pub(super) family: FamilyId,
+    /// The foreign call that made it.
+    pub(super) call: Option<OngoingCall>,
 }
 
 /// Decides whether an allocation of `family` enters the ledger, after [`is_watching`] said that it
 /// may.
+#[inline]
 pub(super) fn admit(frame: Frame, family: FamilyId) -> Option<Admission> {
     if is_our_own_work() || outer::is_part_of_another_call(frame) {
         return None;
     }
     let scope = SCOPE.load(Ordering::Relaxed);
-    let call = foreign_notes::with_notes(frame, |notes| Call::of(notes));
+    let ongoing = OngoingCall::find(frame);
+    let call = ongoing.map(Call::of);
     if scope != PROCESS && call.is_none() {
         return None;
     }
@@ -80,6 +84,7 @@ pub(super) fn admit(frame: Frame, family: FamilyId) -> Option<Admission> {
         place: place_of(frame, caller),
         flags,
         family: certain_family(caller, family),
+        call: ongoing,
     })
 }
 
@@ -91,11 +96,12 @@ struct Call {
 }
 
 impl Call {
-    fn of(notes: &ForeignNotes) -> Self {
-        Self {
+    #[inline]
+    fn of(call: OngoingCall) -> Self {
+        call.with_notes(|notes| Self {
             is_direct: notes.is_direct(),
             python_frame: notes.python_frame(),
-        }
+        })
     }
 
     /// Whether what the machinery of foreign calls calls is this call's function, or what that
@@ -112,6 +118,7 @@ impl Call {
 }
 
 /// The caller to report, and the flags that say whose the block is.
+#[inline]
 fn judge(frame: Frame, family: FamilyId, call: Option<Call>) -> (FrameAddress, u32) {
     let caller = frame.caller();
     let PageKind::Image(owner) = page_kinds::kind_of(caller.call_address()) else {
@@ -173,6 +180,7 @@ pub(super) fn is_inner_release(frame: Frame) -> bool {
 }
 
 /// Where a call came from: who called, or on whose behalf the C library did.
+#[inline]
 pub(super) fn place_for(frame: Frame) -> EventPlace {
     let caller = frame.caller();
     let runtime = PageKind::Image(Owner::CRuntime);

@@ -3,6 +3,7 @@
 use super::entry;
 use super::owner::Owner;
 use super::page_kinds::{self, PageKind};
+use crate::capture::foreign::ThreadState;
 use crate::memory::reentry::OurOwnWork;
 use crate::tracker;
 use crate::tracker::options::PythonFrames;
@@ -15,6 +16,14 @@ static LOOKED: AtomicU32 = AtomicU32::new(0);
 #[inline]
 pub(super) fn top_frame() -> usize {
     tracker::existing().map_or(0, |tracker| tracker.capture().top_python_frame())
+}
+
+/// The interpreter's state of this thread, to be remembered for a foreign call.
+#[inline]
+pub(super) fn thread_state() -> ThreadState {
+    tracker::existing().map_or(ThreadState::UNKNOWN, |tracker| {
+        tracker.capture().thread_state()
+    })
 }
 
 /// Begins to read Python stacks, once. Called from calls that an interpreter makes, so there is

@@ -1,5 +1,10 @@
 //! Releases: `free` and its kin, and the decision that the C++ operators share.
 
+#![expect(
+    clippy::inline_always,
+    reason = "the path of every release, which knows its function"
+)]
+
 use super::entry::Frame;
 use super::errno::KeptErrno;
 use super::functions::Function;
@@ -51,7 +56,7 @@ pub(super) extern "C-unwind" fn free_aligned_sized(
 ///
 /// A pointer that the ledger does not know costs one look into the page map and a glance at what
 /// lies in front of it.
-#[inline]
+#[inline(always)]
 pub(super) fn is_to_be_executed(real: Real, block: usize, frame: Frame) -> bool {
     let Some(tracker) = tracker::existing() else {
         return true;
@@ -71,7 +76,7 @@ pub(super) fn is_to_be_executed(real: Real, block: usize, frame: Frame) -> bool 
 }
 
 /// Decides the release of an address that the ledger knows.
-#[inline(never)]
+#[inline(always)]
 fn decide(tracker: &Tracker, found: &Found<'_>, real: Real, block: usize, frame: Frame) -> bool {
     if is_our_own_work() {
         return true;
@@ -98,7 +103,7 @@ fn decide(tracker: &Tracker, found: &Found<'_>, real: Real, block: usize, frame:
         may_withhold: may_withhold(real),
     };
     let place = gate::place_for(frame);
-    match tracker.note_release(release, place) {
+    match tracker.note_release_of(found, release, place) {
         ReleaseVerdict::Execute | ReleaseVerdict::Unknown => true,
         ReleaseVerdict::Withheld | ReleaseVerdict::Refused => false,
     }
@@ -110,6 +115,7 @@ fn decide(tracker: &Tracker, found: &Found<'_>, real: Real, block: usize, frame:
 /// ledger: one outside the scope, or one that libc makes for us. A withheld block has not gone back.
 /// What lies in front of a block tells only where glibc's allocator is underneath; with another one
 /// a second release goes unreported rather than a first one reported.
+#[inline]
 pub(super) fn is_somebody_elses(found: &Found<'_>, real: Real, block: usize) -> bool {
     found.state() == Some(BlockState::Freed)
         && !(real.is_above_glibc() && chunk::is_certainly_released(block))
@@ -117,6 +123,7 @@ pub(super) fn is_somebody_elses(found: &Found<'_>, real: Real, block: usize) -> 
 
 /// Whether a live block of another family is not the one on record: that was released on a path
 /// nobody saw, and what is here now is of another size.
+#[inline]
 fn is_stale(found: &Found<'_>, real: Real, block: usize) -> bool {
     let (size, family) = found.extent();
     let (asked, used) = (size.get(), real.function().family());
@@ -132,6 +139,7 @@ fn is_stale(found: &Found<'_>, real: Real, block: usize) -> bool {
 
 /// Whether the memory may be kept back: only when giving it back later with `free` is what the real
 /// function would do.
+#[inline]
 fn may_withhold(real: Real) -> bool {
     let family = real.function().family();
     real.is_standard()

@@ -6,6 +6,7 @@
 use super::allocator::{allocate, record, room};
 use super::entry::Frame;
 use super::errno::{self, KeptErrno};
+use super::foreign_notes::OngoingCall;
 use super::functions::Function;
 use super::gate;
 use super::outer::{self, Outer};
@@ -161,6 +162,7 @@ fn resize_known(
         place,
         flags: 0,
         family: real.function().family(),
+        call: OngoingCall::find(frame),
     };
     let Some((size, room)) = room(real, size, admission) else {
         return call(None);
@@ -238,7 +240,7 @@ fn release_by_resize(request: Request, mut call: impl FnMut(Option<usize>) -> us
         && gate::is_watching()
         && let Some(admission) = gate::admit(frame, real.function().family())
     {
-        record(given, (0, 0), frame, admission);
+        record(given, (0, 0), admission);
     }
     given
 }

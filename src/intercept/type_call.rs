@@ -251,7 +251,7 @@ extern "C-unwind" fn call(
     let is_direct = super::entry::is_entry(function);
     let mut notes = ForeignNotes::new(is_direct, python::top_frame()).made_by_type(function);
     let notes = NonNull::from(&mut notes);
-    let _call = ForeignCall::begin(notes, id, frame);
+    let _call = ForeignCall::begin(notes, id, frame, python::thread_state());
     if truncation::is_waiting() {
         look_at_arguments(Objects {
             arguments,

@@ -196,6 +196,18 @@ impl Ledger {
             .map(Word::address)
     }
 
+    /// The same for a block that is to be looked at before its memory goes back: its record, and its
+    /// flags.
+    #[inline]
+    #[must_use]
+    pub fn take_out(&self, ticket: Ticket) -> Option<(Found<'_>, u32)> {
+        let record = self.vacancy.record(ticket.number)?;
+        // Both are read before the transition: afterwards the record may be recycled.
+        let (found, flags) = (Found::new(ticket, record), record.flags());
+        let word = record.apply(ticket.word, Event::Evict).ok()?;
+        Some((found.after(word), flags))
+    }
+
     /// Undoes a release by [`Event::GiveBack`] that the allocator refused to carry out: the record
     /// is as it was before. `false` when it has gone elsewhere meanwhile.
     pub fn restore(&self, ticket: Ticket) -> bool {

@@ -45,6 +45,13 @@ impl<'a> Found<'a> {
         }
     }
 
+    /// The same record after a transition by the caller.
+    #[inline]
+    pub(super) fn after(mut self, word: Word) -> Self {
+        self.ticket.word = word;
+        self
+    }
+
     /// The record's number and word.
     #[inline]
     #[must_use]

@@ -44,6 +44,8 @@ pub enum Word {
     ForeignReturn = 13,
     /// Nonzero while the stack under this thread's Python frames is exchanged (`capture::python`).
     StackSwitch = 14,
+    /// The interpreter's state of the thread that made the foreign call (`capture::foreign`).
+    ForeignThreadState = 15,
 }
 
 const WORD_COUNT: usize = 16;

@@ -91,6 +91,13 @@ impl Tracker {
         guarded.interval.store(interval, Ordering::Release);
     }
 
+    /// Whether blocks are guarded at all.
+    #[inline]
+    #[must_use]
+    pub fn is_guarding(&self) -> bool {
+        self.guarded.interval.load(Ordering::Relaxed) != 0
+    }
+
     /// A place between guard pages for a block of `size` zeroed bytes, to be recorded with the flag
     /// `GUARDED`. `None` when the check is off, when it is not this block's turn, or when there is
     /// no place. Called with the reentry flag up.

@@ -50,18 +50,29 @@ impl Tracker {
     /// Decides a release before it is carried out. Called with the reentry flag up.
     #[inline]
     pub fn note_release(&self, release: Release, place: EventPlace) -> ReleaseVerdict {
+        match self.ledger.find(release.pointer) {
+            Some(found) => self.note_release_of(&found, release, place),
+            None => ReleaseVerdict::Unknown,
+        }
+    }
+
+    /// The same for a pointer that was looked up: `found` is what the ledger has at it.
+    #[inline]
+    pub fn note_release_of(
+        &self,
+        found: &Found<'_>,
+        release: Release,
+        place: EventPlace,
+    ) -> ReleaseVerdict {
         self.announce_pending();
         self.check_in_turn(place);
-        let Some(found) = self.ledger.find(release.pointer) else {
-            return ReleaseVerdict::Unknown;
-        };
         let (size, family) = found.extent();
         let attempt = Attempt::Release(release.family);
         if !diagnose::may_release(release.family, family) {
-            return self.refuse_mismatch(found, attempt, place);
+            return self.refuse_mismatch(*found, attempt, place);
         }
         if found.flags() & flag::GUARDED != 0 {
-            return self.release_guarded(&found, attempt, place);
+            return self.release_guarded(found, attempt, place);
         }
         let withhold = release.may_withhold
             && self.session.is_on(Check::Quarantine)
@@ -72,9 +83,9 @@ impl Tracker {
             Event::GiveBack
         };
         let here = self.capture.here(place);
-        match self.ledger.release(&found, event, here) {
-            Ok(ticket) => self.carry_out(&found, ticket, withhold, place),
-            Err(Outcome::ReleasedBefore) => self.refuse_second(found, attempt, place),
+        match self.ledger.release(found, event, here) {
+            Ok(ticket) => self.carry_out(found, ticket, withhold, place),
+            Err(Outcome::ReleasedBefore) => self.refuse_second(*found, attempt, place),
             Err(_) => ReleaseVerdict::Unknown,
         }
     }
@@ -180,26 +191,41 @@ impl Tracker {
 
     /// Takes a block out of the quarantine, looks for damage and gives it back to glibc, unless
     /// that would abort over the words next to it.
+    #[inline]
     pub(super) fn evict(&self, ticket: Ticket) {
-        let Some(record) = self.ledger.read(ticket) else {
+        let Some((found, flags)) = self.ledger.take_out(ticket) else {
             return;
         };
-        let Some(block) = self.ledger.evict(ticket) else {
-            return;
-        };
+        let (block, (size, _)) = (found.address(), found.extent());
         // SAFETY: `carry_out` withheld the block; the ledger's compare-and-swap made this thread the
         // only one to take it out, and it has not given it back yet.
-        let damage = unsafe { damage::of_withheld(&record) };
-        if damage.is_any() {
-            self.report_damage(&record, damage, EventPlace::UNKNOWN);
-        }
-        if damage.spreads() || was_repaired(record.flags) {
-            self.kept.count(record.size);
+        let damage = unsafe { damage::of_withheld(block, size, flags) };
+        let is_suspect = damage.is_any() || was_repaired(flags);
+        if is_suspect && self.keep_damaged(&found, damage, flags) {
             return;
         }
         // SAFETY: the block was allocated by glibc and withheld by `carry_out`; the ledger's
         // compare-and-swap made this thread the only one to take it out.
         unsafe { glibc::release(block) };
+    }
+
+    /// Reports the damage to a block that was just taken out of the quarantine with these flags;
+    /// whether glibc would abort over it, so that the block must not go back.
+    #[cold]
+    fn keep_damaged(&self, found: &Found<'_>, damage: Damage, flags: u32) -> bool {
+        if damage.is_any() {
+            let as_withheld = BlockRecord {
+                state: BlockState::Quarantined,
+                flags,
+                ..found.read().unwrap_or_else(|| found.outline())
+            };
+            self.report_damage(&as_withheld, damage, EventPlace::UNKNOWN);
+        }
+        let keep = damage.spreads() || was_repaired(flags);
+        if keep {
+            self.kept.count(found.extent().0);
+        }
+        keep
     }
 
     /// Reports a pointer at which no recorded block starts, after finding out what it points at.

@@ -6,6 +6,7 @@ use super::code::Code;
 use super::offsets::Offsets;
 use super::peek::{peek, peek_address};
 use super::switching;
+use crate::capture::foreign;
 use crate::memory::Address;
 
 /// `PyGILState_GetThisThreadState`: the state last active on the calling thread, also while
@@ -223,19 +224,26 @@ impl FrameReader {
         entry.is_some_and(|entry| entry.0 > stack_pointer)
     }
 
-    /// What holds the pointer to the innermost frame.
+    /// The interpreter's state of this thread, if it has one that may be read.
     #[inline]
-    fn frame_holder(&self) -> Option<Address> {
-        // SAFETY: the function takes nothing, needs no interpreter lock, and answers null when
-        // this thread has no state, before initialisation and after finalisation.
-        let thread = Address::of(unsafe { (self.get_thread_state)() });
+    pub(super) fn thread_state(&self) -> Option<Address> {
+        let thread = match foreign::thread_state() {
+            Some(thread) => thread,
+            // SAFETY: the function takes nothing, needs no interpreter lock, and answers null when
+            // this thread has no state, before initialisation and after finalisation.
+            None => Address::of(unsafe { (self.get_thread_state)() }),
+        };
         // SAFETY: `new` was given the runtime, and the field is an aligned word in it.
         let finalizing = unsafe { peek_address(self.finalizing_thread, 0) };
         // Finalisation releases the states of the other threads while they may still run C code.
         let is_released = !finalizing.is_null() && finalizing != thread;
-        if thread.is_null() || is_released {
-            return None;
-        }
+        (!thread.is_null() && !is_released).then_some(thread)
+    }
+
+    /// What holds the pointer to the innermost frame.
+    #[inline]
+    fn frame_holder(&self) -> Option<Address> {
+        let thread = self.thread_state()?;
         let Some(c_frame) = self.offsets.thread_c_frame else {
             return Some(thread);
         };

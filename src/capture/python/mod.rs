@@ -33,6 +33,7 @@ use self::connect::{Interpreter, Refusal};
 use self::frames::{FramePlace, PythonFrame};
 use self::thread_cache::ThreadCaches;
 use super::hash::Hash;
+use crate::memory::Address;
 use crate::memory::sync::{AtomicU32, Ordering};
 use once_cell::race::OnceBox;
 use std::fmt;
@@ -196,6 +197,12 @@ impl<'python> Stack<'python> {
         let top = self.interpreter.reader.top()?;
         let instruction = self.interpreter.reader.instruction(top);
         Some((usize::try_from(top.get()).ok()?, instruction))
+    }
+
+    /// The interpreter's state of the calling thread.
+    #[inline]
+    pub(super) fn thread_state(self) -> Option<Address> {
+        self.interpreter.reader.thread_state()
     }
 
     /// A number that stands for this stack for as long as `generation` lasts; `None` on a thread

@@ -78,6 +78,6 @@ def _compiled(*, shared: bool) -> Path:
     """Compile `pairs.cpp` once."""
     target = Path(mkdtemp(prefix="heapledger-instructions-")) / ("pairs.so" if shared else "pairs")
     options = ["-shared", "-fPIC"] if shared else []
-    command = ["c++", "-O2", "-g", *options, "-o", str(target), str(HERE / "pairs.cpp")]
+    command = ["c++", "-O2", "-g", "-pthread", *options, "-o", str(target), str(HERE / "pairs.cpp")]
     subprocess.run(command, check=True)
     return target

@@ -101,16 +101,17 @@ impl Capture {
     pub fn here(&self, place: EventPlace) -> StackId {
         // Before the frames are looked at: a code object that dies after this has no frame here.
         let generation = lifetime::generation();
+        let call = foreign::call_in_progress();
         let event = Event {
             place,
-            foreign: foreign::current(),
+            foreign: call.map_or(ForeignFunctionId::NONE, |call| call.function),
             generation,
         };
         let view = self.python.view();
         let python = match view {
             View::Off => get(Word::SuppliedOrigin) as u64,
             View::Fresh(_) => return self.resolve(event, view),
-            View::Remembering(stack) => match stack.key(generation) {
+            View::Remembering(stack) => match stack.key(generation, call) {
                 Some(key) => key,
                 None => get(Word::SuppliedOrigin) as u64,
             },

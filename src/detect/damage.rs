@@ -40,6 +40,38 @@ impl Damage {
     }
 }
 
+/// Whether nothing around a block is damaged: the rule, found out in a few instructions.
+///
+/// # Safety
+/// * As for [`around`].
+#[inline]
+#[must_use]
+pub unsafe fn is_intact_around(block: Address, size: ByteCount, flags: u32) -> bool {
+    if flags & flag::REDZONE == 0 {
+        return true;
+    }
+    let remembered = SizeWord::from_flags(flags);
+    // SAFETY: only words that glibc wrote are remembered.
+    let before = !remembered.is_known() || remembered.is_intact(unsafe { size_word::read(block) });
+    // SAFETY: the flag says that the redzone was armed for this size.
+    before && unsafe { redzone::is_intact_behind(block, size) }
+}
+
+/// The same, and nothing inside a released block that is filled.
+///
+/// # Safety
+/// * As for [`around`].
+#[inline]
+#[must_use]
+pub unsafe fn is_withheld_intact(block: Address, size: ByteCount, flags: u32) -> bool {
+    // SAFETY: the caller's duties.
+    let is_intact_around = unsafe { is_intact_around(block, size, flags) };
+    is_intact_around
+        && (flags & flag::POISONED == 0
+            // SAFETY: the flag says that the block was filled for this size.
+            || unsafe { redzone::damage_inside(block, size) }.is_none())
+}
+
 /// Looks around a block.
 ///
 /// # Safety

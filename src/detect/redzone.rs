@@ -126,6 +126,19 @@ pub unsafe fn arm_guarded(block: Address, size: ByteCount) {
     }
 }
 
+/// Whether nothing is damaged behind the block.
+///
+/// # Safety
+/// * As for [`damage_behind`].
+#[inline]
+#[must_use]
+pub unsafe fn is_intact_behind(block: Address, size: ByteCount) -> bool {
+    let start = block.offset_by(size.get()).get();
+    let redzone = std::ptr::with_exposed_provenance::<[u8; REDZONE_BYTE_COUNT]>(start);
+    // SAFETY: as in `damage_behind`.
+    unsafe { redzone.read_volatile() == [REDZONE_BYTE; REDZONE_BYTE_COUNT] }
+}
+
 /// What is damaged behind the block.
 ///
 /// # Safety

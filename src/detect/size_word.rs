@@ -75,6 +75,13 @@ impl SizeWord {
         self.units != 0
     }
 
+    /// Whether `word` is what is remembered, or nothing is.
+    #[inline]
+    #[must_use]
+    pub fn is_intact(self, word: u64) -> bool {
+        word & !FLAG_BITS == u64::from(self.units) * UNIT || !self.is_known()
+    }
+
     /// How far before the block the first damaged byte lies, when `word` is not what is remembered.
     #[inline]
     #[must_use]

@@ -243,11 +243,7 @@ fn note_impossible_size(real: Real, size: Option<usize>, admission: Admission) {
 
 /// Records a block.
 #[inline]
-pub(super) fn record(
-    block: usize,
-    (size, room_flags): (usize, u32),
-    admission: Admission,
-) {
+pub(super) fn record(block: usize, (size, room_flags): (usize, u32), admission: Admission) {
     let _errno = KeptErrno::keep();
     let Some(_ours) = OurOwnWork::begin() else {
         return;

@@ -102,12 +102,14 @@ impl Tracker {
         let flags = found.flags();
         let block = ticket.word.address();
         // SAFETY: this thread won the release, and the memory has not gone back.
-        let damage = unsafe { damage::around(block, size, flags) };
-        let (flags, keep) = if damage.is_any() {
+        let is_intact = unsafe { damage::is_intact_around(block, size, flags) };
+        let (flags, keep) = if is_intact {
+            (flags, was_repaired(flags))
+        } else {
+            // SAFETY: as above.
+            let damage = unsafe { damage::around(block, size, flags) };
             let keep = damage.spreads() || was_repaired(flags);
             (self.settle_damage(found, damage, place), keep)
-        } else {
-            (flags, was_repaired(flags))
         };
         if keep {
             self.kept.count(size);
@@ -199,10 +201,13 @@ impl Tracker {
         let (block, (size, _)) = (found.address(), found.extent());
         // SAFETY: `carry_out` withheld the block; the ledger's compare-and-swap made this thread the
         // only one to take it out, and it has not given it back yet.
-        let damage = unsafe { damage::of_withheld(block, size, flags) };
-        let is_suspect = damage.is_any() || was_repaired(flags);
-        if is_suspect && self.keep_damaged(&found, damage, flags) {
-            return;
+        let is_intact = unsafe { damage::is_withheld_intact(block, size, flags) };
+        if !is_intact || was_repaired(flags) {
+            // SAFETY: as above.
+            let damage = unsafe { damage::of_withheld(block, size, flags) };
+            if self.keep_damaged(&found, damage, flags) {
+                return;
+            }
         }
         // SAFETY: the block was allocated by glibc and withheld by `carry_out`; the ledger's
         // compare-and-swap made this thread the only one to take it out.

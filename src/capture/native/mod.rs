@@ -25,6 +25,7 @@ mod symbolize;
 mod symbols;
 mod unwind;
 mod unwind_table;
+mod walk_cache;
 
 pub(super) use self::modules::{ModuleId, ModuleTable};
 pub use self::registers::Registers;

@@ -137,6 +137,18 @@ impl Rule {
         }
     }
 
+    /// Whether the base, or anything else but where `rbp` was saved, is counted from `rbp`.
+    #[inline]
+    pub(super) const fn needs_frame_pointer(self) -> bool {
+        self.0 & (FROM_FRAME_POINTER | UNUSUAL) != 0
+    }
+
+    /// Whether a word that is read at `place` is only the saved `rbp`.
+    #[inline]
+    pub(super) const fn reads_frame_pointer_at(self, place: usize, caller: Registers) -> bool {
+        self.0 & UNUSUAL == 0 && place.wrapping_add(8) != caller.stack_pointer
+    }
+
     /// Whether the frame is not the program's: the interpreter's, libffi's, ours.
     #[inline]
     pub(super) const fn is_internal(self) -> bool {

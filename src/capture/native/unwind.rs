@@ -11,16 +11,21 @@ use super::rule::{CodeOwner, Rule};
 use super::rule_cache::RuleCache;
 use super::stack_window::StackWindow;
 use super::unwind_table;
+use super::walk_cache::{Beginning, Read, Reads, WalkCache};
 use crate::capture::foreign;
 use crate::capture::hash::Hash;
 use crate::memory::Address;
 use crate::memory::sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use crate::memory::thread_local::{Word, get};
 
 /// How many native frames of a stack are kept, counted from the innermost.
 pub const NATIVE_FRAME_COUNT_MAX: usize = 64;
 /// The same when only the frames up to the interpreter are wanted.
 pub(super) const BOUNDARY_FRAME_COUNT_MAX: usize = 32;
 const _: () = assert!(BOUNDARY_FRAME_COUNT_MAX <= NATIVE_FRAME_COUNT_MAX);
+
+/// Words that a rule reads at most: of a frame made for a signal handler.
+const STEP_READ_COUNT_MAX: usize = 4;
 
 /// How near below the place where a foreign call began libffi's frames count as that call's.
 /// A library that uses libffi itself has its frames further down.
@@ -54,6 +59,7 @@ pub(in crate::capture) enum End {
 #[derive(Debug)]
 pub(in crate::capture) struct Unwinder {
     rules: RuleCache,
+    walks: WalkCache,
     depth: AtomicU32,
     /// Some code of the interpreter's; zero without one.
     interpreter: AtomicUsize,
@@ -66,6 +72,7 @@ impl Unwinder {
     pub(in crate::capture) fn new() -> Option<Self> {
         Some(Self {
             rules: RuleCache::new()?,
+            walks: WalkCache::new()?,
             depth: AtomicU32::new(NativeDepth::default() as u32),
             interpreter: AtomicUsize::new(0),
             cut: AtomicU64::new(0),
@@ -99,11 +106,28 @@ impl Unwinder {
     /// What the native stack is recognised by for as long as the load generation lasts.
     #[inline]
     pub(in crate::capture) fn key(&self, start: Registers, depth: NativeDepth) -> u64 {
-        let generation = load_generation::current();
-        let mut hash = Hash::seeded(generation);
-        self.walk(start, depth, |address, _| {
-            hash = hash.with(address as u64);
-        });
+        let beginning = Beginning {
+            registers: start,
+            rules: load_generation::current() << 2 | u64::from(depth as u32),
+            call: get(Word::ForeignStackPointer),
+        };
+        match self.walks.get(&beginning) {
+            Some(key) => key,
+            None => self.walk_and_remember(&beginning, depth),
+        }
+    }
+
+    #[inline(never)]
+    fn walk_and_remember(&self, beginning: &Beginning, depth: NativeDepth) -> u64 {
+        let mut hash = Hash::seeded(load_generation::current());
+        let mut reads = Reads::new();
+        self.walk(
+            beginning.registers,
+            depth,
+            |address, _| hash = hash.with(address as u64),
+            |rule, step, caller| reads.note_step(rule, step, caller),
+        );
+        self.walks.put(beginning, &reads, hash.get());
         hash.get()
     }
 
@@ -115,9 +139,8 @@ impl Unwinder {
         depth: NativeDepth,
         mut visit: impl FnMut(usize, bool),
     ) {
-        match self.walk(start, depth, |address, rule| {
-            visit(address, rule.is_internal());
-        }) {
+        let visit = |address, rule: Rule| visit(address, rule.is_internal());
+        match self.walk(start, depth, visit, |_, _, _| ()) {
             End::Complete => {}
             End::Cut => {
                 self.cut.fetch_add(1, Ordering::Relaxed);
@@ -149,6 +172,7 @@ impl Unwinder {
         start: Registers,
         depth: NativeDepth,
         mut visit: impl FnMut(usize, Rule),
+        mut note_step: impl FnMut(Rule, &[Read], Registers),
     ) -> End {
         let generation = load_generation::current();
         let frame_count_max = match depth {
@@ -167,7 +191,17 @@ impl Unwinder {
                 return End::Complete;
             }
             visit(address, rule);
-            match rule.caller(frame, |place| window.read(place)) {
+            let (mut step, mut step_length) = ([(0, 0); STEP_READ_COUNT_MAX], 0);
+            let mut read = |place| {
+                let word = window.read(place)?;
+                *step.get_mut(step_length)? = (place, word);
+                step_length += 1;
+                Some(word)
+            };
+            let caller = rule.caller(frame, &mut read);
+            let step = step.get(..step_length).unwrap_or(&step);
+            note_step(rule, step, caller.unwrap_or(frame));
+            match caller {
                 Some(caller) => frame = caller,
                 None if rule.is_outermost() => return End::Complete,
                 None => return End::Lost,

@@ -14,22 +14,22 @@
 
 use super::frames::{FramePlace, FrameReader};
 use super::thread_cache::{Link, ThreadCache};
-use crate::capture::foreign;
+use crate::capture::foreign::ForeignCall;
 use crate::capture::hash::Hash;
 use crate::capture::stack_table::PYTHON_FRAME_COUNT_MAX;
 
-/// The number of the calling thread's chain; `None` when it runs no Python code.
+/// The number of the calling thread's chain, in this generation and foreign call; `None` when it runs no Python code.
 #[inline]
 pub(super) fn key(
     reader: &FrameReader,
     cache: Option<ThreadCache<'_>>,
-    generation: u64,
+    (generation, call): (u64, Option<ForeignCall>),
 ) -> Option<u64> {
     let top = reader.top()?;
     let Some(cache) = cache else {
         return Some(with_top(reader, walk(reader, top, |_| ()), top));
     };
-    let Some(call) = foreign::call_in_progress() else {
+    let Some(call) = call else {
         return Some(key_of_chain(reader, cache, top, generation));
     };
     let (sequence, instruction) = (call.sequence as u64, reader.instruction(top));

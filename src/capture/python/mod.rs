@@ -33,6 +33,7 @@ use self::connect::{Interpreter, Refusal};
 use self::frames::{FramePlace, PythonFrame};
 use self::thread_cache::ThreadCaches;
 use super::hash::Hash;
+use crate::capture::foreign::ForeignCall;
 use crate::memory::Address;
 use crate::memory::sync::{AtomicU32, Ordering};
 use once_cell::race::OnceBox;
@@ -208,10 +209,10 @@ impl<'python> Stack<'python> {
     /// A number that stands for this stack for as long as `generation` lasts; `None` on a thread
     /// that runs no Python code.
     #[inline]
-    pub(super) fn key(self, generation: u64) -> Option<u64> {
+    pub(super) fn key(self, generation: u64, call: Option<ForeignCall>) -> Option<u64> {
         let caches = THREAD_CACHES.get_or_init(|| Box::new(ThreadCaches::new()));
         let cache = caches.as_ref().and_then(ThreadCaches::mine);
-        chain::key(&self.interpreter.reader, cache, generation)
+        chain::key(&self.interpreter.reader, cache, (generation, call))
     }
 
     /// Shows each place, innermost first, to `visit`; answers whether the stack had more frames

@@ -1,0 +1,1 @@
+"""What heapledger and its peers cost, in one run: `python benches/compare`."""

@@ -1,0 +1,10 @@
+"""Run the comparison: `python benches/compare --help`."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from compare.command import main
+
+sys.exit(main())

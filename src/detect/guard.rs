@@ -14,6 +14,7 @@
 use crate::ledger::Ticket;
 use crate::ledger::word::Word;
 use crate::memory::lock::Lock;
+use crate::memory::refusal::{Request, is_refused};
 use crate::memory::table::{Table, Zeroed};
 use crate::memory::{Address, ByteCount, pages};
 use std::sync::MutexGuard;
@@ -354,13 +355,13 @@ fn advise(start: usize, byte_count: usize, advice: i32) -> bool {
     let start = std::ptr::with_exposed_provenance_mut(start);
     // SAFETY: only pages of slots are named, of which nobody holds a Rust reference; what the
     // program loses here it has given up.
-    unsafe { libc::madvise(start, byte_count, advice) == 0 }
+    !is_refused(Request::Guard) && unsafe { libc::madvise(start, byte_count, advice) == 0 }
 }
 
 fn protect(start: usize, byte_count: usize, protection: i32) -> bool {
     let start = std::ptr::with_exposed_provenance_mut(start);
     // SAFETY: as in `advise`.
-    unsafe { libc::mprotect(start, byte_count, protection) == 0 }
+    !is_refused(Request::Guard) && unsafe { libc::mprotect(start, byte_count, protection) == 0 }
 }
 
 #[cfg(all(test, not(any(loom, miri))))]

@@ -3,6 +3,7 @@
 use super::finding::{Finding, FindingKind, PointerPlace};
 use crate::ledger::StackId;
 use crate::memory::lock::Lock;
+use crate::memory::reserve;
 use std::collections::HashMap;
 use std::sync::MutexGuard;
 
@@ -70,7 +71,7 @@ impl FindingStore {
             }
             return false;
         }
-        if shelf.findings.len() >= FINDING_COUNT_MAX {
+        if shelf.findings.len() >= FINDING_COUNT_MAX || reserve::is_low() {
             shelf.left_out += 1;
             return false;
         }

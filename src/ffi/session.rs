@@ -88,8 +88,8 @@ fn note_what_is_not_seen() {
         );
     } else if count > 0 {
         tracker.session().note_trouble(&format!(
-            "calls through {count} slots are not seen: their memory cannot be made writable; allow \
-             mprotect, or use what heapledger allocates itself"
+            "calls through {count} slots are not seen: their memory cannot be made writable, and blocks \
+             get no redzone and are not withheld; allow mprotect, or use what heapledger allocates itself"
         ));
     }
 }

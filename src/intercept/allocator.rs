@@ -15,6 +15,7 @@ use super::gate::{self, Admission};
 use super::outer::Outer;
 use super::real::{Real, is_success};
 use super::targets::Variant;
+use crate::ledger::Insertion;
 use crate::ledger::record::flag;
 use crate::memory::reentry::{OurOwnWork, is_our_own_work};
 use crate::memory::{Address, ByteCount};
@@ -206,8 +207,9 @@ fn place_in_turn(real: Real, size: usize, admission: Admission) -> Option<usize>
         let _ours = OurOwnWork::begin()?;
         admission.tracker.place_guarded(size)?.get()
     };
-    record(block, (size, flag::GUARDED), admission);
-    Some(block)
+    // Without a record nobody could tell its release from that of a block of glibc's.
+    let is_recorded = record(block, (size, flag::GUARDED), admission);
+    is_recorded.then_some(block)
 }
 
 /// How much to ask for; `None`, after a report, when no block can be so large.
@@ -241,12 +243,12 @@ fn note_impossible_size(real: Real, size: Option<usize>, admission: Admission) {
         .note_impossible_size(size, family, admission.place);
 }
 
-/// Records a block.
+/// Records a block; `false` when a guarded one finds no record, and is gone.
 #[inline]
-pub(super) fn record(block: usize, (size, room_flags): (usize, u32), admission: Admission) {
+pub(super) fn record(block: usize, (size, room_flags): (usize, u32), admission: Admission) -> bool {
     let _errno = KeptErrno::keep();
     let Some(_ours) = OurOwnWork::begin() else {
-        return;
+        return false;
     };
     let address = Address::new(block);
     if let Some(call) = admission.call {
@@ -258,5 +260,5 @@ pub(super) fn record(block: usize, (size, room_flags): (usize, u32), admission: 
         family: admission.family,
         flags: admission.flags | room_flags,
     };
-    admission.tracker.note_allocation(block, admission.place);
+    admission.tracker.note_allocation(block, admission.place) == Insertion::Recorded
 }

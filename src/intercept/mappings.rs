@@ -1,6 +1,7 @@
 //! What the kernel says of this process's memory: `/proc/self/maps`, read at one moment.
 
 use super::image::Range;
+use crate::memory::refusal::{Request, is_refused};
 
 /// What may be done with a mapping.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -32,12 +33,15 @@ pub(super) struct Mappings(Vec<Mapping>);
 /// closed after relocating cannot be told from those it is still writing, and are left alone.
 #[must_use]
 pub fn can_read_mappings() -> bool {
-    std::fs::File::open("/proc/self/maps").is_ok()
+    !is_refused(Request::ReadMappings) && std::fs::File::open("/proc/self/maps").is_ok()
 }
 
 impl Mappings {
     /// Reads them; `None` without `/proc`.
     pub(super) fn read() -> Option<Self> {
+        if is_refused(Request::ReadMappings) {
+            return None;
+        }
         Some(Self::parse(&std::fs::read("/proc/self/maps").ok()?))
     }
 

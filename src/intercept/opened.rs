@@ -6,6 +6,7 @@ use std::ffi::c_int;
 
 use super::image::Range;
 use super::mappings::Permissions;
+use crate::memory::refusal::{Request, is_refused};
 
 /// Pages that can be written until this is dropped.
 #[derive(Debug)]
@@ -51,5 +52,6 @@ fn protect(range: Range, protection: c_int) -> bool {
     let start = std::ptr::with_exposed_provenance_mut(range.start);
     // SAFETY: the callers pass pages of a loaded object that the dynamic linker's lock keeps
     // mapped; reading stays allowed throughout, and nobody relies on a write to them failing.
-    unsafe { libc::mprotect(start, range.end - range.start, protection) == 0 }
+    !is_refused(Request::OpenSlots)
+        && unsafe { libc::mprotect(start, range.end - range.start, protection) == 0 }
 }

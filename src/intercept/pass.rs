@@ -13,7 +13,7 @@
 use super::book::{Book, KnownImage, PatchedSlot, Progress};
 use super::elf_layout::{Relocation, relocation};
 use super::entry::{entry_address, entry_at};
-use super::functions::Function;
+use super::functions::{Function, Role};
 use super::image::{Image, Range};
 use super::mappings::Mappings;
 use super::opened::Opened;
@@ -231,6 +231,9 @@ impl<'list> Pass<'list> {
         };
         if !self.open(image, address, opened) {
             book.left_alone.protected += 1;
+            if matches!(function.role(), Role::Release | Role::Resize) {
+                targets::trust_no_standard_function();
+            }
             return SlotOutcome::LeftAlone;
         }
         if !slot::exchange(image, address, held, entry_address(function, variant)) {

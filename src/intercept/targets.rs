@@ -5,7 +5,7 @@
 //! receive must end where it would have ended without us, so every function has several entries
 //! ("variants"), one for each real function met. A slot gets the entry of the function it held.
 
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 
 use super::functions::{FUNCTION_COUNT, Function};
 use crate::ledger::FamilyId;
@@ -56,6 +56,19 @@ pub(super) fn is_standard(function: Function, variant: Variant) -> bool {
     bits >> (variant.0 & (VARIANT_COUNT - 1)) & 1 != 0
 }
 
+/// Whether releases may go past us.
+static IS_BYPASSED: AtomicBool = AtomicBool::new(false);
+
+/// From now on no function counts as a standard one: some call that releases cannot be received, so
+/// memory may be given back and out again unseen. Blocks then get nothing that would have to be
+/// looked at, or even repaired, when it is another block's by then.
+pub(super) fn trust_no_standard_function() {
+    IS_BYPASSED.store(true, Ordering::Relaxed);
+    for bits in &STANDARD {
+        bits.store(0, Ordering::Relaxed);
+    }
+}
+
 /// The variant of `function` that stands for `target`, taking a vacant one where needed; `None`
 /// when all are taken. Called with the pass lock held.
 pub(super) fn variant_for(function: Function, target: Target) -> Option<Variant> {
@@ -72,7 +85,7 @@ pub(super) fn variant_for(function: Function, target: Target) -> Option<Variant>
     let is_over_another = function.family() != FamilyId::MALLOC
         && place_is_taken(Function::Malloc)
         && !is_standard(Function::Malloc, MAIN_VARIANT);
-    if target.standard && !is_over_another {
+    if target.standard && !is_over_another && !IS_BYPASSED.load(Ordering::Relaxed) {
         STANDARD[function as usize].fetch_or(bit, Ordering::Relaxed);
     } else {
         STANDARD[function as usize].fetch_and(!bit, Ordering::Relaxed);

@@ -43,6 +43,9 @@ pub(super) fn is_acceptable(
     block: usize,
     frame: Frame,
 ) -> bool {
+    if tracker.take_back_unrecorded(Address::new(block)) {
+        return false;
+    }
     if is_our_own_work() || outer::is_part_of_another_call(frame) {
         return true;
     }

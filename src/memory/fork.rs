@@ -3,6 +3,7 @@
 #![expect(unsafe_code, reason = "pthread_atfork is a foreign call")]
 
 use super::own_heap;
+use super::refusal::{Request, is_refused};
 
 /// What to do around a fork.
 #[derive(Clone, Copy, Debug)]
@@ -39,5 +40,6 @@ fn register(prepare: extern "C" fn(), parent: extern "C" fn(), child: extern "C"
     ) = (prepare, parent, child);
     // SAFETY: the handlers are functions of this object, which is never unloaded (it is linked
     // with `-z nodelete`), so they outlive every fork.
-    unsafe { libc::pthread_atfork(Some(prepare), Some(parent), Some(child)) == 0 }
+    !is_refused(Request::ForkHandlers)
+        && unsafe { libc::pthread_atfork(Some(prepare), Some(parent), Some(child)) == 0 }
 }

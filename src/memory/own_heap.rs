@@ -2,7 +2,7 @@
 //!
 //! So a report can be written inside a signal handler that interrupted `malloc`, after the
 //! program has corrupted its heap, and without our own blocks appearing beside the program's.
-//! `dlmalloc` takes its memory from [`pages`] alone.
+//! `dlmalloc` takes its memory from [`pages`] alone, and from a [`reserve`] when there are none.
 
 #![expect(unsafe_code, reason = "implements GlobalAlloc over a locked dlmalloc")]
 
@@ -13,7 +13,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use dlmalloc::Dlmalloc;
 
-use super::pages;
+use super::refusal::{Request, is_refused};
+use super::{pages, reserve};
 
 /// Bytes the heap grows by: address space, of which the kernel gives what is touched.
 const GROWTH_BYTES: usize = 1 << 20;
@@ -119,7 +120,13 @@ struct OwnPages;
 // SAFETY: a mapping is handed out whole, zeroed and readable, and stays until it is given back.
 unsafe impl dlmalloc::Allocator for OwnPages {
     fn alloc(&self, size: usize) -> (*mut u8, usize, u32) {
-        pages::map(size).map_or((null_mut(), 0, 0), |pages| (pages.as_ptr(), size, 0))
+        let pages = if is_refused(Request::HeapGrowth) {
+            None
+        } else {
+            pages::map(size)
+        };
+        let pages = pages.or_else(|| reserve::take(size));
+        pages.map_or((null_mut(), 0, 0), |pages| (pages.as_ptr(), size, 0))
     }
 
     fn remap(&self, _: *mut u8, _: usize, _: usize, _: bool) -> *mut u8 {
@@ -128,12 +135,18 @@ unsafe impl dlmalloc::Allocator for OwnPages {
     }
 
     fn free_part(&self, start: *mut u8, old_size: usize, new_size: usize) -> bool {
+        if reserve::holds(start) {
+            return false;
+        }
         let rest = NonNull::new(start.wrapping_add(new_size));
         // SAFETY: dlmalloc gives back the end of what it got here, and looks at it no more.
         rest.is_some_and(|rest| unsafe { pages::unmap(rest, old_size - new_size) })
     }
 
     fn free(&self, start: *mut u8, size: usize) -> bool {
+        if reserve::holds(start) {
+            return false;
+        }
         // SAFETY: as in `free_part`, for the whole.
         NonNull::new(start).is_some_and(|start| unsafe { pages::unmap(start, size) })
     }

@@ -3,6 +3,7 @@
 #![expect(unsafe_code, reason = "mmap and its kin are foreign calls")]
 
 use super::own_ranges;
+use super::refusal::{Request, is_refused};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -31,7 +32,8 @@ pub fn set_aside(byte_count: usize) -> Option<NonNull<u8>> {
 pub unsafe fn open(pages: NonNull<u8>, byte_count: usize) -> bool {
     let access = libc::PROT_READ | libc::PROT_WRITE;
     // SAFETY: the pages are the caller's; more access takes nothing away from anybody.
-    unsafe { libc::mprotect(pages.as_ptr().cast(), byte_count, access) == 0 }
+    !is_refused(Request::OpenPages)
+        && unsafe { libc::mprotect(pages.as_ptr().cast(), byte_count, access) == 0 }
 }
 
 /// Of an address space with a limit (`ulimit -v`) we take one part in this many: tables shrink to
@@ -62,7 +64,7 @@ fn is_within(mapped: usize, more: usize, limit: libc::rlim_t) -> bool {
 }
 
 fn map_as(byte_count: usize, access: libc::c_int) -> Option<NonNull<u8>> {
-    if !may_take(byte_count) {
+    if is_refused(Request::Map) || !may_take(byte_count) {
         return None;
     }
     // SAFETY: an anonymous private mapping at an address of the kernel's choice touches no

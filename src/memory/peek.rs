@@ -3,6 +3,7 @@
 #![expect(unsafe_code, reason = "process_vm_readv is a foreign call")]
 
 use super::Address;
+use super::refusal::{Request, is_refused};
 
 /// Copies the bytes at `from` into `into`; `false` when not all of them are readable, or when the
 /// kernel forbids the question (a seccomp filter).
@@ -16,6 +17,9 @@ pub fn peek(from: Address, into: &mut [u8]) -> bool {
         iov_base: std::ptr::without_provenance_mut(from.get()),
         iov_len: into.len(),
     };
+    if is_refused(Request::Peek) {
+        return false;
+    }
     // SAFETY: takes no argument and cannot fail.
     let pid = unsafe { libc::getpid() };
     // SAFETY: `local` covers exactly `into`, which this call alone may write; `remote` is only

@@ -5,6 +5,7 @@
 #![expect(unsafe_code, reason = "dl_iterate_phdr is a foreign call")]
 
 use super::Address;
+use super::refusal::{Request, is_refused};
 use std::ffi::{c_int, c_void};
 
 /// What an address lies in.
@@ -37,6 +38,7 @@ pub fn region_of(address: Address) -> Region {
     }
     let here = Address::of(&raw const address);
     match std::fs::read_to_string("/proc/self/maps") {
+        _ if is_refused(Request::ReadMappings) => Region::Mapped,
         Ok(maps) => judge(&maps, address, here),
         Err(_) => Region::Mapped,
     }

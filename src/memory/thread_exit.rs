@@ -12,6 +12,7 @@ pub use without::{call_at_exit, install};
 mod pthread {
     #![expect(unsafe_code, reason = "pthread keys are foreign calls")]
 
+    use crate::memory::refusal::{Request, is_refused};
     use std::ffi::c_void;
     use std::sync::OnceLock;
 
@@ -29,14 +30,16 @@ mod pthread {
             let mut number = 0;
             // SAFETY: `number` is a place for one key, and the destructor has the C signature.
             let status = unsafe { libc::pthread_key_create(&raw mut number, Some(at_exit)) };
-            (status == 0).then_some(Key { number, callback })
+            (status == 0 && !is_refused(Request::ThreadKey)).then_some(Key { number, callback })
         };
         KEY.get_or_init(make).is_some()
     }
 
     /// Asks for the callback on this thread. Without [`install`] nothing happens.
     pub fn call_at_exit() {
-        if let Some(Some(key)) = KEY.get() {
+        if let Some(Some(key)) = KEY.get()
+            && !is_refused(Request::ThreadSlot)
+        {
             let marker = std::ptr::without_provenance::<c_void>(1);
             // SAFETY: the key was created by `install` and is never deleted; the marker is only
             // compared with null by the C library and never dereferenced. A refusal (no memory)

@@ -8,7 +8,7 @@ use super::{Learned, Suppressions, model, timestamp};
 use crate::capture::{self, CaptureCounters, PythonStatus};
 use crate::detect::{BlockFacts, Finding, FindingKind};
 use crate::ledger::{BlockRecord, FamilyId, StackId};
-use crate::memory::Address;
+use crate::memory::{Address, reserve};
 use crate::tracker::Tracker;
 use crate::tracker::options::Options;
 use crate::tracker::snapshot::Snapshot;
@@ -259,6 +259,7 @@ fn limits(snapshot: &Snapshot, capture: CaptureCounters) -> Limits {
     let others = [
         ("kept_block_count", kept_block_count),
         ("kept_byte_count", kept_byte_count),
+        ("heap_reserve_byte_count", reserve::used_byte_count()),
         (
             "unguarded_block_count",
             snapshot.statistics.unguarded_block_count,

@@ -1,5 +1,6 @@
 //! Files: read with a limit, written whole or not at all.
 
+use crate::memory::refusal::{Request, is_refused};
 use crate::memory::write_signals::without_write_signals;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -68,8 +69,9 @@ fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
         return OpenOptions::new().append(true).open(path)?.write_all(bytes);
     }
     let (temporary, mut file) = create_beside(path)?;
-    let written = file
-        .write_all(bytes)
+    let written = unless_refused(Request::WriteFile)
+        .and_then(|()| file.write_all(bytes))
+        .and_then(|()| unless_refused(Request::RenameFile))
         .and_then(|()| fs::rename(&temporary, path));
     if written.is_err() {
         // Best effort: the error that matters is the one being returned.
@@ -89,7 +91,15 @@ fn is_stream(path: &Path) -> bool {
             .is_ok_and(|existing| !existing.is_file() && !existing.is_dir())
 }
 
+fn unless_refused(request: Request) -> io::Result<()> {
+    if is_refused(request) {
+        return Err(io::Error::from(io::ErrorKind::StorageFull));
+    }
+    Ok(())
+}
+
 fn create_beside(path: &Path) -> io::Result<(PathBuf, File)> {
+    unless_refused(Request::OpenFile)?;
     let name = path.file_name().ok_or_else(|| {
         io::Error::new(
             io::ErrorKind::InvalidInput,

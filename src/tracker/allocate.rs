@@ -89,11 +89,17 @@ impl Tracker {
     }
 
     /// Records a block that the real allocator has just handed out, before the program gets it.
-    /// Called with the reentry flag up.
+    /// Called with the reentry flag up. A guarded block that finds no record is given back: the
+    /// caller allocates another one.
     #[inline]
     pub fn note_allocation(&self, block: Allocated, place: EventPlace) -> Insertion {
         self.announce_pending();
-        self.record_new(block, self.capture.here(place))
+        let (address, flags) = (block.address, block.flags);
+        let insertion = self.record_new(block, self.capture.here(place));
+        if insertion == Insertion::Dropped && flags & flag::GUARDED != 0 {
+            self.close_moved(address);
+        }
+        insertion
     }
 
     pub(super) fn record_new(&self, block: Allocated, allocated: StackId) -> Insertion {

@@ -12,6 +12,7 @@ use super::{Tracker, glibc};
 use crate::capture::EventPlace;
 use crate::detect::diagnose::Attempt;
 use crate::ledger::FamilyId;
+use crate::ledger::Insertion;
 use crate::ledger::record::flag;
 use crate::memory::reentry::OurOwnWork;
 use crate::memory::{Address, ByteCount};
@@ -69,8 +70,9 @@ impl Explicit<'_> {
         };
         if let Some(address) = guarded {
             let block = block_at(address, request.size, flag::GUARDED);
-            self.tracker.note_allocation(block, self.place);
-            return Some(address);
+            if self.tracker.note_allocation(block, self.place) == Insertion::Recorded {
+                return Some(address);
+            }
         }
         let Some(address) = allocate_real(request, room) else {
             glibc::set_errno(libc::ENOMEM);

@@ -169,6 +169,17 @@ impl Tracker {
         }
     }
 
+    /// Takes back a guarded block whose record found no room when it was moved; `false` for a pointer
+    /// to anything else.
+    pub fn take_back_unrecorded(&self, block: Address) -> bool {
+        let guard = self.guarded.guard.get();
+        let Some(guard) = guard.filter(|guard| guard.covers(block)) else {
+            return false;
+        };
+        guard.give_back(block, None);
+        true
+    }
+
     /// Tells the program of what was found in signal handlers.
     #[inline]
     pub(super) fn announce_pending(&self) {

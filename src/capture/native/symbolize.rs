@@ -12,7 +12,7 @@ use super::symbols::{SourcePlace, Symbols};
 use super::with_symbol;
 use crate::capture::frame::Frame;
 use crate::capture::site_table::SiteTable;
-use crate::memory::Address;
+use crate::memory::{Address, reserve};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError, TryLockError};
 
@@ -102,7 +102,12 @@ impl Known {
         let Some(module) = sites.modules().module(sites.texts(), number) else {
             return;
         };
-        let symbols = Symbols::read(&self.root, &module);
+        // Symbols may take hundreds of megabytes; without them functions that are exported have names.
+        let symbols = if reserve::is_in_use() {
+            None
+        } else {
+            Symbols::read(&self.root, &module)
+        };
         let size = |known: &KnownModule| known.symbols.as_ref().map_or(0, |it| it.byte_count);
         let new = symbols.as_ref().map_or(0, |symbols| symbols.byte_count);
         let total: u64 = self.modules.values().map(size).sum();

@@ -41,6 +41,7 @@ class Trial:
     folder: Path
     native: Path
     plugin: Path
+    library: Path = LIBRARY
     reports: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     def script(self, source: str) -> Path:
@@ -61,7 +62,7 @@ class Trial:
         }
         if scope is not None:
             other = f":{environment['LD_PRELOAD']}" if environment.get("LD_PRELOAD") else ""
-            environment["LD_PRELOAD"] = f"{LIBRARY}{other}"
+            environment["LD_PRELOAD"] = f"{self.library}{other}"
             options = f"scope={scope}:json={self.folder}/{scope}-%p.json"
             environment.setdefault("HEAPLEDGER_OPTIONS", options)
         return environment

@@ -82,7 +82,7 @@ def growth(callable: Callable[[], object], *, runs: int = 5, warmup: int = 2) ->
         callable()
         marks.append(interface.mark())
     collect_garbage(marks[0])
-    survey = Survey()
+    survey = Survey(together=True)
     stretches = [Stretch(begin, end) for begin, end in itertools.pairwise(marks)]
     found = recurring([survey.live_in([stretch]) for stretch in stretches])
     grown = [_growth(leak, counts, sizes) for leak, counts, sizes in found.values()]

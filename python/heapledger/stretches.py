@@ -33,17 +33,23 @@ class Stretch:
 
 
 class Survey:
-    """What is live at one moment. The library is asked at most once for each mark."""
+    """What is live at one moment. The library is asked at most once for each mark.
 
-    def __init__(self) -> None:
+    With `together`, blocks that something keeps are of one group with those that nothing keeps: for
+    growth, which counts either. What is kept is also said of the only block of its stack and not of
+    the first of two, so it may change from one mark to the next.
+    """
+
+    def __init__(self, *, together: bool = False) -> None:
         """Begin with no answer."""
+        self._together = together
         self._answers: dict[int, Leaks] = {}
 
     def live_in(self, stretches: Iterable[Stretch]) -> Leaks:
         """Return the blocks that were allocated in these stretches and are live, as leaks.
 
-        Blocks with the same stacks, family and way to Python are one group. Stretches may not
-        overlap.
+        Blocks with the same stacks and family, all kept or all lost, are one group. Stretches may
+        not overlap.
         """
         live: Leaks = {}
         for stretch in stretches:
@@ -57,7 +63,8 @@ class Survey:
             leaks: Leaks = {}
             # Mostly nothing is left, and counting costs a tenth.
             for leak in interface.leaks_since(mark) if interface.leak_count_since(mark) else ():
-                _add(leaks, group_of(leak), leak, None)
+                told = leak | {"kept_by": None} if self._together else leak
+                _add(leaks, group_of(told), told, None)
             self._answers[mark] = leaks
         return self._answers[mark]
 

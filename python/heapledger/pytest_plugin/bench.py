@@ -148,9 +148,10 @@ def every_suppression(suite: Suite) -> list[str]:
 
 
 def _facts(subject: Subject) -> Facts:
-    survey = Survey()
     numbers = range(1, subject.run_count + 1)
-    runs = [survey.live_in(subject.parts.get(number, ())) for number in numbers]
+    survey = Survey()
+    of_runs = Survey(together=True) if subject.run_count > 1 else survey
+    runs = [of_runs.live_in(subject.parts.get(number, ())) for number in numbers]
     others = [part for number, part in subject.parts.items() if number not in numbers]
     around = survey.live_in(stretch for part in others for stretch in part)
     return Facts(
@@ -181,7 +182,7 @@ def _inside(finding: Finding, own: Place | None) -> Group:
         for event, frames in stacks
     }
     sites = json.dumps([finding["kind"], python, native], sort_keys=True)
-    return sites, finding["family"], finding["handed_to_python"]
+    return sites, finding["family"], bool(finding.get("kept_by"))
 
 
 def _joined(one: Finding, other: Finding) -> Finding:

@@ -3,7 +3,7 @@
 | block allocated by the test and live after its teardown | not repeated | body repeated |
 |---|---|---|
 | nothing keeps it: lost, or handed to Python | fails | fails if every run leaves some |
-| something of the library still refers to it | `kept`; fails with `kept=fail` | the same |
+| something of the library still refers to it | `kept`; fails with `kept=fail` | fails likewise |
 | left by the first run only | | `cache` |
 | left by some later runs | | `irregular` |
 

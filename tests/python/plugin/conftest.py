@@ -35,7 +35,7 @@ BINDING = """
 import ctypes
 
 lib = ctypes.CDLL({path!r})
-for name in ("make_block", "make_array", "greeting", "the_context"):
+for name in ("make_block", "make_array", "greeting", "the_context", "make_line"):
     getattr(lib, name).restype = ctypes.c_void_p
 lib.make_block.argtypes = lib.make_array.argtypes = [ctypes.c_size_t]
 for name in ("drop_block", "drop_array"):

@@ -214,6 +214,9 @@ def test_what_a_library_caches_passes_with_and_without_repetition(foreign: Suite
         def test_grows_inside(): lib.log_line()
 
         @pytest.mark.heapledger(repeat=3)
+        def test_grows_and_returns(): lib.make_line()
+
+        @pytest.mark.heapledger(repeat=3)
         def test_returns_a_cache(): lib.the_context()
 
         @pytest.mark.heapledger(repeat=3)
@@ -224,9 +227,10 @@ def test_what_a_library_caches_passes_with_and_without_repetition(foreign: Suite
         """
     )
     result = foreign.run_apart("-rA")
-    result.assert_outcomes(passed=3, failed=2)
+    result.assert_outcomes(passed=3, failed=3)
     result.stdout.fnmatch_lines_random(
         [
+            "FAILED *::test_grows_and_returns - heapledger: 1 block, 48 bytes left behind per run",
             "FAILED *::test_grows_inside - heapledger: 1 block, 48 bytes left behind per run",
             "FAILED *::test_leaks - heapledger: 1 block, 6 bytes left behind per run",
         ]

@@ -634,7 +634,8 @@ hl_status hl_report_text(char *buffer, size_t capacity, size_t *length);
 
 /**
  * Writes the report of this process to a file; `%p` in `path` stands for the process's number. The
- * file appears when it is complete, readable by its owner alone. `format`: 0 JSON, 1 text.
+ * file appears when it is complete, readable by its owner alone. `format`: 0 JSON, 1 text, 2 text
+ * with the frames of the interpreter and of heapledger.
  *
  * Duties of the caller:
  * * `path` is null or ends with NUL.
@@ -669,8 +670,8 @@ hl_status hl_findings_json(uint64_t since, char *buffer, size_t capacity, size_t
 hl_status hl_describe_json(const void *pointer, char *buffer, size_t capacity, size_t *length);
 
 /**
- * Reads a saved JSON report of `json_length` bytes and writes it as JSON (`format` 0) or text (1),
- * with the suppressions of a file applied if `suppressions_path` is not null.
+ * Reads a saved JSON report of `json_length` bytes and writes it as JSON (`format` 0), text (1) or
+ * text with internal frames (2), with the suppressions of a file applied if `suppressions_path` is not null.
  * `HL_INVALID_ARGUMENT` when it is no report; `hl_last_error` says why.
  *
  * Duties of the caller:
@@ -892,7 +893,8 @@ hl_status hl_report_text(char *buffer, size_t capacity, size_t *length);
 
 /**
  * Writes the report of this process to a file; `%p` in `path` stands for the process's number. The
- * file appears when it is complete, readable by its owner alone. `format`: 0 JSON, 1 text.
+ * file appears when it is complete, readable by its owner alone. `format`: 0 JSON, 1 text, 2 text
+ * with the frames of the interpreter and of heapledger.
  *
  * Duties of the caller:
  * * `path` is null or ends with NUL.
@@ -927,8 +929,8 @@ hl_status hl_findings_json(uint64_t since, char *buffer, size_t capacity, size_t
 hl_status hl_describe_json(const void *pointer, char *buffer, size_t capacity, size_t *length);
 
 /**
- * Reads a saved JSON report of `json_length` bytes and writes it as JSON (`format` 0) or text (1),
- * with the suppressions of a file applied if `suppressions_path` is not null.
+ * Reads a saved JSON report of `json_length` bytes and writes it as JSON (`format` 0), text (1) or
+ * text with internal frames (2), with the suppressions of a file applied if `suppressions_path` is not null.
  * `HL_INVALID_ARGUMENT` when it is no report; `hl_last_error` says why.
  *
  * Duties of the caller:

@@ -127,7 +127,9 @@ def _finding_lines(finding: dict[str, Any], layout: Layout) -> list[str]:
 
 def _stack_lines(frames: Frames, layout: Layout) -> list[str]:
     python = trimmed(frames, layout.own)
-    native = [frame for frame in frames if frame["language"] != "python"]
+    native = [
+        frame for frame in frames if frame["language"] != "python" and not frame.get("internal")
+    ]
     left_out = 0 if layout.full else len(python) - SHORT_PYTHON_FRAME_MAX
     before = len(python) if left_out <= 0 else SHORT_PYTHON_FRAME_MAX - 1
     lines = [line for frame in python[:before] for line in _python_lines(frame, layout)]

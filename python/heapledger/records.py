@@ -33,8 +33,10 @@ class Frame:
     """One line of a stack.
 
     `language` is "python" or "native". A Python frame has `file`, `line` and `function` (the
-    qualified name); a native one has also `library` and `address`. An empty text or a zero means
-    not known.
+    qualified name); a native one has also `library` and `address`, and where they are known
+    `build_id` and `offset` (the address as the library's file counts it). `internal` marks native
+    frames of the interpreter, of libffi, of heapledger, and those that start a program or a thread.
+    An empty text or a zero means not known.
     """
 
     language: str
@@ -43,6 +45,9 @@ class Frame:
     function: str = ""
     library: str = ""
     address: int = 0
+    build_id: str = ""
+    offset: int = 0
+    internal: bool = False
 
     @classmethod
     def from_dict(cls, source: Mapping[str, Any]) -> Self:
@@ -54,6 +59,9 @@ class Frame:
             function=_text(source, "function"),
             library=_text(source, "library"),
             address=_number(source, "address"),
+            build_id=_text(source, "build_id"),
+            offset=_number(source, "offset"),
+            internal=bool(source.get("internal", False)),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -65,6 +73,11 @@ class Frame:
                 "line": self.line,
                 "function": self.function,
             }
+        known: dict[str, Any] = {
+            "build_id": self.build_id,
+            "offset": self.offset,
+            "internal": self.internal,
+        }
         return {
             "language": self.language,
             "library": self.library,
@@ -72,7 +85,7 @@ class Frame:
             "file": self.file,
             "line": self.line,
             "address": self.address,
-        }
+        } | {name: value for name, value in known.items() if value}
 
     def __str__(self) -> str:
         """Name the place in one line, as a report does."""

@@ -77,12 +77,17 @@ def with_suppressions(report: Report, suppressions: Path | None) -> Report:
     return rendered | {CHILDREN: children} if children else rendered
 
 
-def text_of(report: Report, suppressions: Path | None = None) -> str:
-    """Return the report for people; the child processes that have findings follow."""
-    parts = [_rendered(report, interface.TEXT_FORMAT, suppressions)]
+def text_of(report: Report, suppressions: Path | None = None, *, all_frames: bool = False) -> str:
+    """Return the report for people; the child processes that have findings follow.
+
+    `all_frames` shows the frames of the interpreter, of libffi and of heapledger too.
+    """
+    report_format = interface.ALL_FRAMES_FORMAT if all_frames else interface.TEXT_FORMAT
+    parts = [_rendered(report, report_format, suppressions)]
     for child in report.get(CHILDREN, ()):
         if child.get("findings") or child.get(CHILDREN):
-            parts.append(f"Child process {_process_named(child)}:\n{text_of(child, suppressions)}")
+            text = text_of(child, suppressions, all_frames=all_frames)
+            parts.append(f"Child process {_process_named(child)}:\n{text}")
     return "\n".join(part.rstrip("\n") + "\n" for part in parts)
 
 

@@ -38,10 +38,16 @@ impl Capture {
     /// The frames of a stack, innermost first. None for [`StackId::UNKNOWN`].
     #[must_use]
     pub fn frames(&self, stack: StackId) -> Vec<Frame> {
-        self.stacks
-            .sites(stack)
-            .flat_map(|site| self.frames_at(site))
-            .collect()
+        let sites = self.stacks.sites(stack);
+        let mut frames: Vec<Frame> = sites.flat_map(|site| self.frames_at(site)).collect();
+        for native in frames.chunk_by_mut(|one, next| is_native(one) == is_native(next)) {
+            native
+                .iter_mut()
+                .rev()
+                .take_while(|frame| starts_something(frame))
+                .for_each(hide);
+        }
+        frames
     }
 
     /// The foreign function that was being executed.
@@ -82,11 +88,58 @@ impl Capture {
                 file: text(file),
                 line,
                 address: 0,
+                build_id: String::new(),
+                offset: 0,
+                is_internal: false,
             }],
-            Some(Site::Caller { module, offset, .. }) => {
-                self.symbolizer.frames(&self.sites, module, offset)
+            Some(Site::Caller {
+                module,
+                offset,
+                is_internal,
+            }) => {
+                let mut frames = self.symbolizer.frames(&self.sites, module, offset);
+                if is_internal {
+                    frames.iter_mut().for_each(hide);
+                }
+                frames
             }
             Some(Site::Foreign { .. }) | None => Vec::new(),
         }
     }
 }
+
+fn is_native(frame: &Frame) -> bool {
+    matches!(frame, Frame::Native { .. })
+}
+
+fn hide(frame: &mut Frame) {
+    if let Frame::Native { is_internal, .. } = frame {
+        *is_internal = true;
+    }
+}
+
+/// Whether a frame is the C library's that starts a program or a thread. Only asked about the
+/// outermost: functions that the C library does not export have no name there.
+fn starts_something(frame: &Frame) -> bool {
+    let Frame::Native {
+        library, function, ..
+    } = frame
+    else {
+        return false;
+    };
+    let name = library.rsplit('/').next().unwrap_or_default();
+    let is_runtime = name.starts_with("libc.so") || name.starts_with("libpthread");
+    function == "_start"
+        || is_runtime && (function.is_empty() || STARTERS.contains(&function.as_str()))
+}
+
+const STARTERS: [&str; 8] = [
+    "__libc_start_call_main",
+    "__libc_start_main",
+    "__libc_start_main_impl",
+    "start_thread",
+    "clone",
+    "clone3",
+    "__clone",
+    "__clone3",
+];

@@ -24,6 +24,13 @@ pub enum Frame {
         line: u32,
         /// The return address in this process.
         address: u64,
+        /// What names the content of the shared object's file for other machines: its build id.
+        build_id: String,
+        /// The return address as the file counts it.
+        offset: u64,
+        /// Whether the frame is none of the program's: the interpreter's, libffi's, ours, or one
+        /// that starts a program or a thread. Reports leave these out unless asked.
+        is_internal: bool,
     },
 }
 

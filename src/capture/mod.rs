@@ -167,11 +167,11 @@ impl Capture {
                 stack.push(self.seen_site(place.key(), || self.decode(place)));
             }),
         };
+        native.outer().iter().for_each(|&site| stack.push(site));
         // Without a reader, or on a thread that runs no Python code but was started by some.
         if !has_frames {
             self.supplied_sites().for_each(|site| stack.push(site));
         }
-        native.outer().iter().for_each(|&site| stack.push(site));
         if is_cut {
             self.stacks.note_cut();
         }

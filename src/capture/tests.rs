@@ -40,6 +40,9 @@ fn a_location_stands_in_front_of_the_caller() {
         file: "app.c".into(),
         line: 12,
         address: 0,
+        build_id: String::new(),
+        offset: 0,
+        is_internal: false,
     };
     assert_eq!(capture.frames(stack), [expected]);
     let caller = FrameAddress::from_return_address(0x1000);

@@ -33,14 +33,22 @@ pub(super) fn finding_json(tracker: &Tracker, finding: &Finding) -> String {
     json::write_finding(&assemble::finding(tracker, finding, &suppressions()))
 }
 
-/// The form of a report that a number of the interface means: 0 JSON, 1 text.
+/// The form of a report that a number of the interface means: 0 JSON, 1 text, 2 text with all
+/// frames.
 fn format_of(number: u32) -> Result<Format, HlStatus> {
     match number {
         0 => Ok(Format::Json),
         1 => Ok(Format::Text(TextOptions::default())),
+        2 => Ok(Format::Text(TextOptions {
+            all_frames: true,
+            frame_count_max: usize::MAX,
+            ..TextOptions::default()
+        })),
         _ => Err(fail(
             HlStatus::InvalidArgument,
-            format!("there is no format {number}: 0 is JSON, 1 is text"),
+            format!(
+                "there is no format {number}: 0 is JSON, 1 is text, 2 is text with internal frames"
+            ),
         )),
     }
 }
@@ -115,7 +123,8 @@ pub unsafe extern "C" fn hl_report_text(
 }
 
 /// Writes the report of this process to a file; `%p` in `path` stands for the process's number. The
-/// file appears when it is complete, readable by its owner alone. `format`: 0 JSON, 1 text.
+/// file appears when it is complete, readable by its owner alone. `format`: 0 JSON, 1 text, 2 text
+/// with the frames of the interpreter and of heapledger.
 ///
 /// # Safety
 /// * `path` is null or ends with NUL.
@@ -234,8 +243,8 @@ pub unsafe extern "C" fn hl_describe_json(
     })
 }
 
-/// Reads a saved JSON report of `json_length` bytes and writes it as JSON (`format` 0) or text (1),
-/// with the suppressions of a file applied if `suppressions_path` is not null.
+/// Reads a saved JSON report of `json_length` bytes and writes it as JSON (`format` 0), text (1) or
+/// text with internal frames (2), with the suppressions of a file applied if `suppressions_path` is not null.
 /// `HL_INVALID_ARGUMENT` when it is no report; `hl_last_error` says why.
 ///
 /// # Safety

@@ -102,12 +102,18 @@ impl From<capture::Frame> for Frame {
                 file,
                 line,
                 address,
+                build_id,
+                offset,
+                is_internal,
             } => Self::Native {
                 library,
                 function,
                 file,
                 line,
                 address,
+                build_id,
+                offset,
+                internal: is_internal,
             },
         }
     }

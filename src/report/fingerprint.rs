@@ -10,7 +10,7 @@
 //!    can hand over one block and keep the next;
 //! 4. the stacks `here`, `released`, `allocated`: each frame's fields, then one empty field.
 //!
-//! A Python frame counts as `P`, file, function, line. A native frame counts as `N`, file name of
+//! Internal frames do not count. A Python frame counts as `P`, file, function, line. A native frame counts as `N`, file name of
 //! the library, function. Its address never counts, because it differs from run to run, except
 //! that a frame without a function name counts its offset within the page, which does not. Its file
 //! and line count only when the caller stated them itself (`hl_malloc_at`; the address is 0): those of
@@ -41,7 +41,7 @@ pub fn of(finding: &Finding) -> String {
     }
     let stacks = &finding.stacks;
     for stack in [&stacks.here, &stacks.released, &stacks.allocated] {
-        for frame in stack {
+        for frame in stack.iter().filter(|frame| !frame.is_internal()) {
             hash.frame(frame);
         }
         hash.field("");
@@ -79,6 +79,7 @@ impl Hash {
                 file,
                 line,
                 address,
+                ..
             } => {
                 self.field("N");
                 self.field(file_name(library));
@@ -166,6 +167,9 @@ mod tests {
                 file: "x.c".to_owned(),
                 line,
                 address,
+                build_id: String::new(),
+                offset: 0,
+                internal: false,
             };
             of(&leak(vec![frame]))
         };

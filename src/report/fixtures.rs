@@ -23,6 +23,9 @@ pub(super) fn native(library: &str, function: &str, address: u64) -> Frame {
         file: String::new(),
         line: 0,
         address,
+        build_id: String::new(),
+        offset: 0,
+        internal: false,
     }
 }
 

@@ -61,7 +61,7 @@ pub fn leak(finding: &model::Finding) -> String {
 }
 
 /// Where something happened, in words that follow a verb: the foreign function, then the innermost
-/// Python line or, without one, the innermost native frame.
+/// Python line or, without one, the innermost native frame that is not the standard library's.
 #[must_use]
 pub fn place(foreign: Option<&ForeignFunction>, stack: &[Frame]) -> String {
     let by = foreign.map(|called| format!("by {}", foreign_name(called)));
@@ -69,13 +69,26 @@ pub fn place(foreign: Option<&ForeignFunction>, stack: &[Frame]) -> String {
     let at = match (python, &by) {
         (Some(frame), _) => Some(at_frame(frame)),
         (None, Some(_)) => None,
-        (None, None) => stack.first().map(at_frame),
+        (None, None) => telling(stack).map(at_frame),
     };
     match (by, at) {
         (Some(by), Some(at)) => format!("{by} {at}"),
         (Some(only), None) | (None, Some(only)) => only,
         (None, None) => "at an unknown place".to_owned(),
     }
+}
+
+/// The frame that tells most of a native stack: what is inlined from `std::vector` names headers of
+/// the compiler.
+fn telling(stack: &[Frame]) -> Option<&Frame> {
+    const STANDARD: [&str; 4] = ["std::", "__gnu_cxx::", "operator new", "alloc::"];
+    let is_own = |frame: &&Frame| match frame {
+        Frame::Python { .. } => true,
+        Frame::Native { function, .. } => {
+            !frame.is_internal() && !STANDARD.iter().any(|prefix| function.starts_with(prefix))
+        }
+    };
+    stack.iter().find(is_own).or(stack.first())
 }
 
 /// A foreign function as people say it: `libcpp.so get_shared_memory`.
@@ -439,6 +452,9 @@ mod tests {
             file: "/src/make.c".to_owned(),
             line: 7,
             address: 0,
+            build_id: String::new(),
+            offset: 0,
+            internal: false,
         };
         assert_eq!(place(None, &[stated]), "at make.c:7 in make");
         assert_eq!(
@@ -446,6 +462,15 @@ mod tests {
             "in make (libx.so)"
         );
         assert_eq!(place(None, &[native("/l/libx.so", "", 1)]), "in libx.so");
+        let inlined = native("/l/libx.so", "std::vector<int>::reserve", 1);
+        assert_eq!(
+            place(None, &[inlined.clone(), native("/l/libx.so", "make", 1)]),
+            "in make (libx.so)"
+        );
+        assert_eq!(
+            place(None, &[inlined]),
+            "in std::vector<int>::reserve (libx.so)"
+        );
         assert_eq!(place(None, &[native("", "make", 1)]), "in make");
         assert_eq!(place(None, &[native("", "", 1)]), "at an unknown place");
         assert_eq!(

@@ -330,10 +330,42 @@ pub enum Frame {
         /// The code address in that process; 0 for a place that a caller stated itself.
         #[serde(default)]
         address: u64,
+        /// The build id of the library's file, in hexadecimal; absent when it has none.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        build_id: String,
+        /// The code address as the library's file counts it; absent when zero.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        offset: u64,
+        /// Whether the frame is the interpreter's, libffi's, heapledger's, or one that starts a
+        /// program or a thread; absent when not. Text leaves these out unless asked.
+        #[serde(default, skip_serializing_if = "is_false")]
+        internal: bool,
     },
 }
 
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
 impl Frame {
+    /// Whether this is a native frame that is none of the program's.
+    #[must_use]
+    pub const fn is_internal(&self) -> bool {
+        matches!(self, Self::Native { internal: true, .. })
+    }
+
     /// Whether this is a line of Python.
     #[must_use]
     pub const fn is_python(&self) -> bool {
@@ -371,6 +403,9 @@ mod tests {
                         file: String::new(),
                         line: 0,
                         address: 255,
+                        build_id: "ab12".to_owned(),
+                        offset: 15,
+                        internal: true,
                     },
                 ],
                 ..Stacks::default()
@@ -382,7 +417,8 @@ mod tests {
             r#""fingerprint":"","suppressed":false,"block":null,"foreign_function":null,"#,
             r#""handed_to_python":false,"hints":[],"stacks":{"allocated":["#,
             r#"{"language":"python","file":"a.py","line":3,"function":"f"},"#,
-            r#"{"language":"native","library":"l.so","function":"g","file":"","line":0,"address":255}"#,
+            r#"{"language":"native","library":"l.so","function":"g","file":"","line":0,"address":255,"#,
+            r#""build_id":"ab12","offset":15,"internal":true}"#,
             r#"],"released":[],"here":[]}}"#,
         );
         assert_eq!(serde_json::to_string(&finding).unwrap(), expected);

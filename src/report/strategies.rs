@@ -26,14 +26,22 @@ fn frames() -> impl Strategy<Value = Vec<Frame>> {
         any::<String>(),
         any::<u32>(),
         any::<u64>(),
+        (any::<String>(), any::<u64>(), any::<bool>()),
     )
-        .prop_map(|(library, function, file, line, address)| Frame::Native {
-            library,
-            function,
-            file,
-            line,
-            address,
-        });
+        .prop_map(
+            |(library, function, file, line, address, (build_id, offset, internal))| {
+                Frame::Native {
+                    library,
+                    function,
+                    file,
+                    line,
+                    address,
+                    build_id,
+                    offset,
+                    internal,
+                }
+            },
+        );
     vec(prop_oneof![python, native], 0..3)
 }
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from intercepted import compile_plain, run_script
+from heapledger import reports
+from intercepted import SOURCES, compile_plain, run_preloaded, run_script
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,6 +48,12 @@ def script(library: Path, *names: str) -> str:
 
 def native(finding: Finding, side: str = "allocated") -> list[dict[str, Any]]:
     return [frame for frame in finding["stacks"][side] if frame["language"] == "native"]
+
+
+def shown(finding: Finding) -> list[str]:
+    """Name the functions of the native frames that a report shows, innermost first."""
+    frames = (frame for frame in native(finding) if not frame.get("internal"))
+    return [str(frame["function"]).rpartition("::")[2] for frame in frames]
 
 
 def own(finding: Finding, library: Path) -> list[str]:
@@ -119,3 +127,36 @@ print(len(set(places)))
         (3, ["deeper_in_a", "of_a", "run", "uses"]),
         (3, ["of_b", "run", "uses"]),
     ]
+
+
+def test_text_hides_the_frames_of_those_who_carry_calls(tmp_path: Path) -> None:
+    library = compile_plain("deep.cpp", tmp_path)
+    run = run_with(script(library, "nested"), tmp_path, "full")
+    text = reports.text_of(run.report)
+    everything = reports.text_of(run.report, all_frames=True)
+    for name in ("ffi_call", "_PyEval_EvalFrameDefault", "libheapledger"):
+        assert name not in text
+        assert name in everything
+    assert text.count("native (anonymous namespace)::inner at ") == len(CASES["nested"]) - 2
+    python, innermost = text.index("program.py:"), text.index("::allocate at ")
+    assert python < innermost, "the C++ line stands under the Python line"
+
+
+def test_a_program_without_python_has_its_stack_up_to_main(tmp_path: Path) -> None:
+    source, program = SOURCES / "leaks_in_threads.cpp", tmp_path / "program"
+    subprocess.run(["c++", "-g", "-O1", "-pthread", "-o", program, source], check=True)
+    run = run_preloaded([str(program)], tmp_path, scope="process")
+    stacks = {tuple(shown(leak)): leak["count"] for leak in run.of_kind("leak")}
+    assert stacks == {("leak", "leak", "main"): 1, ("leak", "start"): 1}
+    for leak in run.of_kind("leak"):
+        internal = [frame for frame in native(leak) if frame.get("internal")]
+        assert internal
+        assert internal == native(leak)[-len(internal) :]
+    assert "in leak" in run.of_kind("leak")[0]["message"]
+
+
+def test_frames_of_a_thread_stand_before_the_line_that_started_it(tmp_path: Path) -> None:
+    library = compile_plain("deep.cpp", tmp_path)
+    leak = run_with(script(library, "on_thread"), tmp_path, "boundary").leaks["on_thread"]
+    assert shown(leak) == ["allocate", "inner", "inner", "start"]
+    assert [frame["language"] for frame in leak["stacks"]["allocated"]][-1] == "python"

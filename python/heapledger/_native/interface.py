@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 JSON_FORMAT = 0
 TEXT_FORMAT = 1
+ALL_FRAMES_FORMAT = 2
+"""Text with the frames of the interpreter, of libffi and of heapledger."""
 
 malloc = library.hl_malloc
 """`malloc(size) -> int | None`: address of a new recorded block."""

@@ -31,7 +31,7 @@ RUN_USAGE = """heapledger run [OPTIONS] SCRIPT [ARGS...]
        heapledger run [OPTIONS] -m MODULE [ARGS...]"""
 
 # The options of `run` that take no value. Where the program begins depends on it.
-RUN_FLAGS = frozenset({"-h", "--help", "-q", "--quiet", "--all-leaks"})
+RUN_FLAGS = frozenset({"-h", "--help", "-q", "--quiet", "--all-leaks", "--all-frames"})
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -116,6 +116,7 @@ def _add_run(commands: Any) -> argparse.ArgumentParser:  # noqa: ANN401 - argpar
         action="store_true",
         help="list every live block at the end: the interpreter's too, and what libraries keep",
     )
+    _add_all_frames(parser)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the report there")
     _add_suppressions(parser)
     parser.add_argument(
@@ -137,8 +138,17 @@ def _add_report(commands: Any) -> None:  # noqa: ANN401
     )
     parser.add_argument("file", type=Path, metavar="FILE", help="a report in JSON")
     parser.add_argument("--format", choices=FORMATS, default="text", help="default: text")
+    _add_all_frames(parser)
     _add_suppressions(parser)
     parser.set_defaults(command=report)
+
+
+def _add_all_frames(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--all-frames",
+        action="store_true",
+        help="show the native frames of the interpreter, of libffi and of heapledger too",
+    )
 
 
 def _add_suppressions(parser: argparse.ArgumentParser) -> None:

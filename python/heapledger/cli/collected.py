@@ -59,12 +59,12 @@ class Collection:
         except HeapledgerError as error:
             complain(f"the report could not be written: {error}")
 
-    def print(self, report: Report, suppressions: Path | None) -> None:
+    def print(self, report: Report, suppressions: Path | None, *, all_frames: bool) -> None:
         """Print the report on stderr, for people. A closed stderr is nobody's loss."""
         if report.get("missing") and not report.get(reports.CHILDREN):
             return
         with contextlib.suppress(OSError, ValueError):
-            sys.stderr.write(reports.text_of(report, suppressions))
+            sys.stderr.write(reports.text_of(report, suppressions, all_frames=all_frames))
             sys.stderr.flush()
 
     def has_findings(self, report: Report) -> bool:

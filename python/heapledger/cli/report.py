@@ -18,7 +18,7 @@ def report(options: argparse.Namespace) -> int:
     suppressions = checked_suppressions(options.suppressions)
     saved = reports.loaded(options.file)
     if options.format == "text":
-        text = reports.text_of(saved, suppressions)
+        text = reports.text_of(saved, suppressions, all_frames=options.all_frames)
     else:
         text = json.dumps(reports.with_suppressions(saved, suppressions), indent=2) + "\n"
     sys.stdout.write(text)

@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
         if json_file is not None:
             collection.save(report, json_file)
         if not options.quiet:
-            collection.print(report, suppressions)
+            collection.print(report, suppressions, all_frames=options.all_frames)
         found = collection.has_findings(report)
     if found and options.error_exitcode is not None:
         return int(options.error_exitcode)

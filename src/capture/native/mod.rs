@@ -195,6 +195,9 @@ mod tests {
             file: String::new(),
             line: 0,
             address: 0x10,
+            build_id: String::new(),
+            offset: 0x10,
+            is_internal: false,
         };
         assert_eq!(frames_of(&sites, site), [expected]);
     }

@@ -30,7 +30,7 @@ impl ModuleId {
 }
 
 /// A module as a report needs it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Default, Debug)]
 pub(super) struct Module {
     /// The file's path.
     pub(super) path: String,
@@ -41,6 +41,15 @@ pub(super) struct Module {
 }
 
 impl Module {
+    /// The build id; empty for a module without one.
+    pub(super) fn build_id(&self) -> &str {
+        if self.identity.contains(' ') {
+            ""
+        } else {
+            &self.identity
+        }
+    }
+
     /// Whether this loaded object is this module: the same content at the same place.
     pub(super) fn is_loaded_as(&self, loaded: &Loaded) -> bool {
         let path = path_of(loaded);

@@ -80,7 +80,7 @@ impl Known {
         self.read_module(sites, module);
         let Some(known) = self.modules.get(&module) else {
             let nowhere = SourcePlace::default();
-            return vec![frame(String::new(), nowhere, offset)];
+            return vec![frame(&Module::default(), nowhere, offset)];
         };
         let address = known.module.bias.wrapping_add(offset);
         // The return address may belong to the next line or function: the call lies before it.
@@ -88,10 +88,9 @@ impl Known {
             Some(symbols) => symbols.places(offset.saturating_sub(1)),
             None => vec![still_loaded(&known.module, address.saturating_sub(1))],
         };
-        let library = &known.module.path;
         places
             .drain(..)
-            .map(|place| frame(library.clone(), place, address))
+            .map(|place| frame(&known.module, place, offset))
             .collect()
     }
 
@@ -132,12 +131,15 @@ fn still_loaded(module: &Module, address: u64) -> SourcePlace {
     }
 }
 
-fn frame(library: String, place: SourcePlace, address: u64) -> Frame {
+fn frame(module: &Module, place: SourcePlace, offset: u64) -> Frame {
     Frame::Native {
-        library,
+        library: module.path.clone(),
         function: place.function,
         file: place.file,
         line: place.line,
-        address,
+        address: module.bias.wrapping_add(offset),
+        build_id: module.build_id().to_owned(),
+        offset,
+        is_internal: false,
     }
 }

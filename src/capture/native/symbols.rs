@@ -122,11 +122,13 @@ impl Symbols {
         if places.is_empty() {
             places.push(SourcePlace::default());
         }
-        // Debug information of lines alone (`-g1`, assembly) has no name for the function itself.
-        if let Some(outermost) = places.last_mut()
-            && outermost.function.is_empty()
-        {
-            outermost.function = self.function_at(address).map_or_else(String::new, readable);
+        if let Some(outermost) = places.last_mut() {
+            let symbol = self.function_at(address).map_or_else(String::new, readable);
+            // Debug information of lines alone (`-g1`, assembly) has no name for the function
+            // itself, and that of what only one file knows has no namespace.
+            if outermost.function.is_empty() || is_qualified(&symbol, &outermost.function) {
+                outermost.function = symbol;
+            }
         }
         places
     }
@@ -176,6 +178,12 @@ impl std::fmt::Debug for Symbols {
             .field("has_lines", &self.lines.is_some())
             .finish_non_exhaustive()
     }
+}
+
+/// Whether a name is another's with the namespaces in front.
+fn is_qualified(name: &str, plain: &str) -> bool {
+    name.strip_suffix(plain)
+        .is_some_and(|front| front.ends_with("::"))
 }
 
 fn has_lines(elf: &Elf<'_>) -> bool {

@@ -34,6 +34,8 @@ pub struct TextOptions {
     pub frame_count_max: usize,
     /// Whether to quote the line of the innermost Python frame.
     pub quote_source: bool,
+    /// Whether to show internal frames too: the interpreter's, libffi's, heapledger's own.
+    pub all_frames: bool,
 }
 
 impl Default for TextOptions {
@@ -43,6 +45,7 @@ impl Default for TextOptions {
             finding_count_max: 100,
             frame_count_max: 16,
             quote_source: true,
+            all_frames: false,
         }
     }
 }

@@ -11,8 +11,11 @@ pub(super) fn write(page: &mut Page, indent: usize, stack: &[Frame]) {
         page.line(indent, "(not known)");
         return;
     }
-    let (python, native): (Vec<&Frame>, Vec<&Frame>) =
-        stack.iter().partition(|frame| frame.is_python());
+    let all = page.options.all_frames;
+    let (python, native): (Vec<&Frame>, Vec<&Frame>) = stack
+        .iter()
+        .filter(|frame| all || !frame.is_internal())
+        .partition(|frame| frame.is_python());
     let shown_max = page.options.frame_count_max;
     for (index, frame) in python.iter().take(shown_max).enumerate() {
         page.line(indent, &described(frame));
@@ -74,6 +77,7 @@ fn described(frame: &Frame) -> String {
             file,
             line,
             address,
+            ..
         } => {
             let function = match (function.is_empty(), *address) {
                 (false, _) => function.clone(),

@@ -263,6 +263,11 @@ typedef struct hl_statistics {
     uint64_t dropped_records;
 } hl_statistics;
 
+/**
+ * Hears how many places in code, of how many, have been looked up.
+ */
+typedef void (*hl_progress_callback)(uint64_t done, uint64_t total, void *context);
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -726,6 +731,24 @@ const char *hl_status_string(int32_t status);
 hl_status hl_last_error(char *buffer, size_t capacity, size_t *length);
 
 /**
+ * Reads a saved JSON report of `json_length` bytes, names its native frames anew from the files of
+ * this machine or, unless `root` is null, of those under that folder, and writes it as JSON.
+ * `progress` may be null. `HL_INVALID_ARGUMENT` when it is no report; `hl_last_error` says why.
+ *
+ * Duties of the caller:
+ * * `json` is null or has `json_length` bytes; `root` is null or ends with NUL; `progress` is null or
+ *   may be called with `context` until this returns; otherwise as for `hl_report_json`.
+ */
+hl_status hl_report_symbolize(const char *json,
+                              size_t json_length,
+                              const char *root,
+                              hl_progress_callback progress,
+                              void *context,
+                              char *buffer,
+                              size_t capacity,
+                              size_t *length);
+
+/**
  * The number of the interface this library has; compare it with `HL_ABI_VERSION` of the header.
  */
 uint32_t hl_abi_version(void);
@@ -983,6 +1006,24 @@ const char *hl_status_string(int32_t status);
  *   place for one number.
  */
 hl_status hl_last_error(char *buffer, size_t capacity, size_t *length);
+
+/**
+ * Reads a saved JSON report of `json_length` bytes, names its native frames anew from the files of
+ * this machine or, unless `root` is null, of those under that folder, and writes it as JSON.
+ * `progress` may be null. `HL_INVALID_ARGUMENT` when it is no report; `hl_last_error` says why.
+ *
+ * Duties of the caller:
+ * * `json` is null or has `json_length` bytes; `root` is null or ends with NUL; `progress` is null or
+ *   may be called with `context` until this returns; otherwise as for `hl_report_json`.
+ */
+hl_status hl_report_symbolize(const char *json,
+                              size_t json_length,
+                              const char *root,
+                              hl_progress_callback progress,
+                              void *context,
+                              char *buffer,
+                              size_t capacity,
+                              size_t *length);
 
 /**
  * The number of the interface this library has; compare it with `HL_ABI_VERSION` of the header.

@@ -35,7 +35,8 @@ class Frame:
     `language` is "python" or "native". A Python frame has `file`, `line` and `function` (the
     qualified name); a native one has also `library` and `address`, and where they are known
     `build_id` and `offset` (the address as the library's file counts it). `internal` marks native
-    frames of the interpreter, of libffi, of heapledger, and those that start a program or a thread.
+    frames of the interpreter, of libffi, of heapledger, and those that start a program or a thread;
+    `inlined` functions that were inlined into that of the next frame.
     An empty text or a zero means not known.
     """
 
@@ -48,6 +49,7 @@ class Frame:
     build_id: str = ""
     offset: int = 0
     internal: bool = False
+    inlined: bool = False
 
     @classmethod
     def from_dict(cls, source: Mapping[str, Any]) -> Self:
@@ -62,6 +64,7 @@ class Frame:
             build_id=_text(source, "build_id"),
             offset=_number(source, "offset"),
             internal=bool(source.get("internal", False)),
+            inlined=bool(source.get("inlined", False)),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -77,6 +80,7 @@ class Frame:
             "build_id": self.build_id,
             "offset": self.offset,
             "internal": self.internal,
+            "inlined": self.inlined,
         }
         return {
             "language": self.language,

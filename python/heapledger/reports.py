@@ -14,7 +14,7 @@ from heapledger._native import interface
 from heapledger.errors import FileError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     Report = dict[str, Any]
 
@@ -89,6 +89,12 @@ def text_of(report: Report, suppressions: Path | None = None, *, all_frames: boo
             text = text_of(child, suppressions, all_frames=all_frames)
             parts.append(f"Child process {_process_named(child)}:\n{text}")
     return "\n".join(part.rstrip("\n") + "\n" for part in parts)
+
+
+def symbolized(report: Report, root: Path, progress: Callable[[int, int], None]) -> Report:
+    """Return the report with its native frames named from the files under `root`."""
+    named: Report = json.loads(interface.symbolized(json.dumps(report), str(root), progress))
+    return named
 
 
 def unsuppressed(report: Report) -> Iterator[dict[str, Any]]:

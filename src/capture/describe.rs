@@ -91,6 +91,7 @@ impl Capture {
                 build_id: String::new(),
                 offset: 0,
                 is_internal: false,
+                is_inlined: false,
             }],
             Some(Site::Caller {
                 module,

@@ -31,6 +31,8 @@ pub enum Frame {
         /// Whether the frame is none of the program's: the interpreter's, libffi's, ours, or one
         /// that starts a program or a thread. Reports leave these out unless asked.
         is_internal: bool,
+        /// Whether the function was inlined into that of the next frame.
+        is_inlined: bool,
     },
 }
 

@@ -32,7 +32,9 @@ pub use self::foreign::ForeignFunctionId;
 pub use self::frame::{ForeignFunction, Frame, SuppliedFrame};
 pub use self::location::LocationId;
 pub use self::native::load_generation::begin_new as forget_native_places;
-pub use self::native::{NATIVE_FRAME_COUNT_MAX, NativeDepth, Registers, library_at};
+pub use self::native::{
+    FileSymbols, NATIVE_FRAME_COUNT_MAX, NativeDepth, Registers, SourcePlace, library_at,
+};
 pub use self::python::{PythonStatus, PythonVersion, without_python_frames};
 pub use self::stack_table::PYTHON_FRAME_COUNT_MAX;
 

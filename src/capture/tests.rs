@@ -43,6 +43,7 @@ fn a_location_stands_in_front_of_the_caller() {
         build_id: String::new(),
         offset: 0,
         is_internal: false,
+        is_inlined: false,
     };
     assert_eq!(capture.frames(stack), [expected]);
     let caller = FrameAddress::from_return_address(0x1000);

@@ -21,6 +21,7 @@ pub mod query;
 pub mod reports;
 pub mod session;
 pub mod status;
+pub mod symbolize;
 pub mod version;
 
 pub use status::HlStatus;

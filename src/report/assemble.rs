@@ -105,6 +105,7 @@ impl From<capture::Frame> for Frame {
                 build_id,
                 offset,
                 is_internal,
+                is_inlined,
             } => Self::Native {
                 library,
                 function,
@@ -114,6 +115,7 @@ impl From<capture::Frame> for Frame {
                 build_id,
                 offset,
                 internal: is_internal,
+                inlined: is_inlined,
             },
         }
     }

@@ -170,6 +170,7 @@ mod tests {
                 build_id: String::new(),
                 offset: 0,
                 internal: false,
+                inlined: false,
             };
             of(&leak(vec![frame]))
         };

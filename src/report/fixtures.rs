@@ -26,6 +26,7 @@ pub(super) fn native(library: &str, function: &str, address: u64) -> Frame {
         build_id: String::new(),
         offset: 0,
         internal: false,
+        inlined: false,
     }
 }
 

@@ -455,6 +455,7 @@ mod tests {
             build_id: String::new(),
             offset: 0,
             internal: false,
+            inlined: false,
         };
         assert_eq!(place(None, &[stated]), "at make.c:7 in make");
         assert_eq!(

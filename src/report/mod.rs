@@ -23,6 +23,7 @@ mod matcher;
 pub mod message;
 pub mod model;
 pub mod number;
+pub mod resymbolize;
 pub mod saved;
 pub mod source;
 #[cfg(test)]
@@ -35,6 +36,7 @@ pub mod translate;
 
 pub use hints::{Learned, UsualRelease};
 pub use model::Report;
+pub use resymbolize::resymbolize;
 pub use saved::{Format, render_saved};
 pub use suppress::{SuppressionError, Suppressions};
 pub use text::TextOptions;

@@ -340,6 +340,9 @@ pub enum Frame {
         /// program or a thread; absent when not. Text leaves these out unless asked.
         #[serde(default, skip_serializing_if = "is_false")]
         internal: bool,
+        /// Whether the function was inlined into that of the next frame; absent when not.
+        #[serde(default, skip_serializing_if = "is_false")]
+        inlined: bool,
     },
 }
 
@@ -364,6 +367,12 @@ impl Frame {
     #[must_use]
     pub const fn is_internal(&self) -> bool {
         matches!(self, Self::Native { internal: true, .. })
+    }
+
+    /// Whether this is a native frame that was inlined into the next.
+    #[must_use]
+    pub const fn is_inlined(&self) -> bool {
+        matches!(self, Self::Native { inlined: true, .. })
     }
 
     /// Whether this is a line of Python.
@@ -406,6 +415,7 @@ mod tests {
                         build_id: "ab12".to_owned(),
                         offset: 15,
                         internal: true,
+                        inlined: true,
                     },
                 ],
                 ..Stacks::default()
@@ -418,7 +428,7 @@ mod tests {
             r#""handed_to_python":false,"hints":[],"stacks":{"allocated":["#,
             r#"{"language":"python","file":"a.py","line":3,"function":"f"},"#,
             r#"{"language":"native","library":"l.so","function":"g","file":"","line":0,"address":255,"#,
-            r#""build_id":"ab12","offset":15,"internal":true}"#,
+            r#""build_id":"ab12","offset":15,"internal":true,"inlined":true}"#,
             r#"],"released":[],"here":[]}}"#,
         );
         assert_eq!(serde_json::to_string(&finding).unwrap(), expected);

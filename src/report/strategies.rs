@@ -26,10 +26,10 @@ fn frames() -> impl Strategy<Value = Vec<Frame>> {
         any::<String>(),
         any::<u32>(),
         any::<u64>(),
-        (any::<String>(), any::<u64>(), any::<bool>()),
+        (any::<String>(), any::<u64>(), any::<[bool; 2]>()),
     )
         .prop_map(
-            |(library, function, file, line, address, (build_id, offset, internal))| {
+            |(library, function, file, line, address, (build_id, offset, [internal, inlined]))| {
                 Frame::Native {
                     library,
                     function,
@@ -39,6 +39,7 @@ fn frames() -> impl Strategy<Value = Vec<Frame>> {
                     build_id,
                     offset,
                     internal,
+                    inlined,
                 }
             },
         );

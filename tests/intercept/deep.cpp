@@ -21,7 +21,7 @@ struct Payload { char bytes[BLOCK]; };
 
 std::vector<char> *volatile vector_kept;
 std::string *volatile string_kept;
-std::shared_ptr<Payload> shared_kept;
+std::shared_ptr<Payload> *volatile shared_kept;
 void *volatile kept;
 
 KEPT void allocate() { kept = malloc(BLOCK); NO_TAIL_CALL; }
@@ -68,7 +68,11 @@ KEPT void plainly(void) { kept = malloc(BLOCK); NO_TAIL_CALL; }
 KEPT void nested(void) { inner(3); NO_TAIL_CALL; }
 KEPT void in_vector(void) { vector_kept = new std::vector<char>(BLOCK); NO_TAIL_CALL; }
 KEPT void in_string(void) { string_kept = new std::string(BLOCK, 'x'); NO_TAIL_CALL; }
-KEPT void in_shared(void) { shared_kept = std::make_shared<Payload>(); NO_TAIL_CALL; }
+KEPT void in_shared(void)
+{
+    shared_kept = new std::shared_ptr<Payload>(std::make_shared<Payload>());
+    NO_TAIL_CALL;
+}
 
 KEPT void in_handler(void)
 {

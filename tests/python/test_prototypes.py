@@ -32,6 +32,7 @@ CTYPE_BY_C = {
     "hl_supplied_frame*": ctypes.POINTER(structures.SuppliedFrame),
     "hl_finding_callback": prototypes.FindingCallback,
     "hl_log_callback": prototypes.LogCallback,
+    "hl_progress_callback": prototypes.ProgressCallback,
 }
 
 REPAIR = "mend PROTOTYPES in python/heapledger/_native/prototypes.py"

@@ -38,12 +38,16 @@ def number(function: Any, *inputs: Any) -> int:  # noqa: ANN401 - a ctypes funct
     return output.value
 
 
-def text(function: Any, *inputs: Any) -> str:  # noqa: ANN401 - a ctypes function
+def text(
+    function: Any,  # noqa: ANN401 - a ctypes function
+    *inputs: Any,  # noqa: ANN401
+    expected_bytes: int = TEXT_BYTES_FIRST,
+) -> str:
     """Call a function whose output is text, as often as it takes for a buffer that is large enough.
 
     Sizes are powers of two because ctypes keeps the type of every array length for ever.
     """
-    capacity = TEXT_BYTES_FIRST
+    capacity = 1 << (expected_bytes - 1).bit_length()
     for _ in range(TEXT_ATTEMPT_MAX):
         buffer = (c_char * capacity)()
         length = c_size_t()

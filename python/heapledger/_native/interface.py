@@ -10,11 +10,13 @@ from ctypes import byref, c_uint32
 from typing import TYPE_CHECKING, Any
 
 from heapledger._native.calls import check, library, number, text
+from heapledger._native.prototypes import ProgressCallback
 from heapledger._native.status import Status
 from heapledger._native.structures import BlockStructure, StatisticsStructure, SuppliedFrame
 from heapledger.errors import NotRecordedError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 JSON_FORMAT = 0
@@ -133,6 +135,21 @@ def render(report: str, report_format: int, suppressions: str | None = None) -> 
     source = report.encode("utf-8", "replace")
     path = None if suppressions is None else suppressions.encode("utf-8", "surrogateescape")
     return text(library.hl_report_render, source, len(source), path, report_format)
+
+
+def symbolized(report: str, root: str | None, progress: Callable[[int, int], None]) -> str:
+    """Return a saved report (JSON text) with its native frames named from files.
+
+    `root` is a folder that stands for the machine's root; `progress` hears how many places of how
+    many have been looked up.
+    """
+    source = report.encode("utf-8", "replace")
+    folder = None if root is None else root.encode("utf-8", "surrogateescape")
+    tell = ProgressCallback(lambda done, total, _context: progress(done, total))
+    # A second call would read all symbols again.
+    expected = 4 * len(source) + (1 << 20)
+    inputs = (source, len(source), folder, tell, None)
+    return text(library.hl_report_symbolize, *inputs, expected_bytes=expected)
 
 
 def start(options: str) -> None:

@@ -23,6 +23,7 @@ ABI_VERSION = 1
 """The version of the C interface that this table describes."""
 
 FindingCallback = CFUNCTYPE(None, c_void_p, c_size_t, c_void_p)
+ProgressCallback = CFUNCTYPE(None, c_uint64, c_uint64, c_void_p)
 LogCallback = CFUNCTYPE(None, c_uint32, c_void_p, c_size_t, c_void_p)
 # The texts that callbacks get are declared as c_void_p: they are not NUL-terminated, and ctypes
 # would turn a c_char_p into bytes up to the first NUL.
@@ -83,6 +84,9 @@ PROTOTYPES: dict[str, Prototype] = {
     "hl_report_text": _status(*TEXT_OUT),
     "hl_report_write": _status(c_char_p, c_uint32),
     "hl_report_render": _status(c_char_p, c_size_t, c_char_p, c_uint32, *TEXT_OUT),
+    "hl_report_symbolize": _status(
+        c_char_p, c_size_t, c_char_p, ProgressCallback, c_void_p, *TEXT_OUT
+    ),
     "hl_suppressions_load": _status(c_char_p),
     # Sessions
     "hl_start": _status(c_char_p),

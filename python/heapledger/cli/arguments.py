@@ -139,6 +139,12 @@ def _add_report(commands: Any) -> None:  # noqa: ANN401
     parser.add_argument("file", type=Path, metavar="FILE", help="a report in JSON")
     parser.add_argument("--format", choices=FORMATS, default="text", help="default: text")
     _add_all_frames(parser)
+    parser.add_argument(
+        "--sysroot",
+        type=_folder,
+        metavar="DIR",
+        help="name native frames from the files under DIR ('/': those of this machine)",
+    )
     _add_suppressions(parser)
     parser.set_defaults(command=report)
 
@@ -164,6 +170,12 @@ def _checks(text: str) -> list[str]:
             known = ", ".join(CHECKS)
             raise argparse.ArgumentTypeError(f"unknown check {name!r}: known are {known}, none")
     return names
+
+
+def _folder(text: str) -> Path:
+    if not Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r} is no folder")
+    return Path(text)
 
 
 def _exit_status(text: str) -> int:

@@ -14,6 +14,7 @@
 
 mod debug_file;
 mod demangle;
+mod file_symbols;
 pub(super) mod load_generation;
 mod loaded;
 mod modules;
@@ -27,9 +28,11 @@ mod unwind;
 mod unwind_table;
 mod walk_cache;
 
+pub use self::file_symbols::FileSymbols;
 pub(super) use self::modules::{ModuleId, ModuleTable};
 pub use self::registers::Registers;
 pub(super) use self::symbolize::Symbolizer;
+pub use self::symbols::SourcePlace;
 pub(super) use self::unwind::Unwinder;
 pub use self::unwind::{NATIVE_FRAME_COUNT_MAX, NativeDepth};
 
@@ -198,6 +201,7 @@ mod tests {
             build_id: String::new(),
             offset: 0x10,
             is_internal: false,
+            is_inlined: false,
         };
         assert_eq!(frames_of(&sites, site), [expected]);
     }

@@ -41,6 +41,15 @@ pub(super) struct Module {
 }
 
 impl Module {
+    /// A file of another process or machine. Without a build id its content is not known.
+    pub(super) fn in_file(path: &str, build_id: &str) -> Self {
+        Self {
+            path: path.to_owned(),
+            identity: build_id.to_owned(),
+            bias: 0,
+        }
+    }
+
     /// The build id; empty for a module without one.
     pub(super) fn build_id(&self) -> &str {
         if self.identity.contains(' ') {

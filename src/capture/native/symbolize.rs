@@ -80,17 +80,17 @@ impl Known {
         self.read_module(sites, module);
         let Some(known) = self.modules.get(&module) else {
             let nowhere = SourcePlace::default();
-            return vec![frame(&Module::default(), nowhere, offset)];
+            return vec![frame(&Module::default(), nowhere, offset, false)];
         };
         let address = known.module.bias.wrapping_add(offset);
-        // The return address may belong to the next line or function: the call lies before it.
-        let mut places = match &known.symbols {
-            Some(symbols) => symbols.places(offset.saturating_sub(1)),
+        let places = match &known.symbols {
+            Some(symbols) => symbols.places_of_call(offset),
             None => vec![still_loaded(&known.module, address.saturating_sub(1))],
         };
-        places
-            .drain(..)
-            .map(|place| frame(&known.module, place, offset))
+        let count = places.len();
+        let frames = places.into_iter().zip(1..);
+        frames
+            .map(|(place, number)| frame(&known.module, place, offset, number < count))
             .collect()
     }
 
@@ -131,7 +131,7 @@ fn still_loaded(module: &Module, address: u64) -> SourcePlace {
     }
 }
 
-fn frame(module: &Module, place: SourcePlace, offset: u64) -> Frame {
+fn frame(module: &Module, place: SourcePlace, offset: u64, is_inlined: bool) -> Frame {
     Frame::Native {
         library: module.path.clone(),
         function: place.function,
@@ -141,5 +141,6 @@ fn frame(module: &Module, place: SourcePlace, offset: u64) -> Frame {
         build_id: module.build_id().to_owned(),
         offset,
         is_internal: false,
+        is_inlined,
     }
 }

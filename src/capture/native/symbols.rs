@@ -14,17 +14,20 @@ use std::sync::Arc;
 /// Debug information beyond this is not read, for one module: the report says where, without line.
 const DEBUG_BYTE_MAX: u64 = 1 << 30;
 
+/// glibc's function that ends a signal handler.
+const RETURN_OF_SIGNALS: &str = "__restore_rt";
+
 type Reader = EndianArcSlice<LittleEndian>;
 
 /// A place in the source. Empty and zero: not known.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
-pub(super) struct SourcePlace {
+pub struct SourcePlace {
     /// The function, readable.
-    pub(super) function: String,
+    pub function: String,
     /// The source file.
-    pub(super) file: String,
+    pub file: String,
     /// The line, counted from 1.
-    pub(super) line: u32,
+    pub line: u32,
 }
 
 /// What is known of a module's code.
@@ -131,6 +134,18 @@ impl Symbols {
             }
         }
         places
+    }
+
+    /// The source places of the call that returns to `address`.
+    ///
+    /// The return address may belong to the next line or function: the call lies before it. Only
+    /// what the kernel calls signal handlers to return to was never called.
+    pub(super) fn places_of_call(&self, address: u64) -> Vec<SourcePlace> {
+        let before = address.saturating_sub(1);
+        match self.function_at(address) {
+            Some(RETURN_OF_SIGNALS) => self.places(address),
+            _ => self.places(before),
+        }
     }
 
     fn lines_at(&self, address: u64) -> Option<Vec<SourcePlace>> {

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -160,3 +162,44 @@ def test_frames_of_a_thread_stand_before_the_line_that_started_it(tmp_path: Path
     leak = run_with(script(library, "on_thread"), tmp_path, "boundary").leaks["on_thread"]
     assert shown(leak) == ["allocate", "inner", "inner", "start"]
     assert [frame["language"] for frame in leak["stacks"]["allocated"]][-1] == "python"
+
+
+@pytest.mark.parametrize("depth", ["boundary", "full"])
+def test_many_stacks_on_four_threads_do_no_harm(depth: str, tmp_path: Path) -> None:
+    plugin = compile_plain("plugin_a.cpp", tmp_path)
+    program = tmp_path / "program"
+    source = SOURCES / "many_stacks.cpp"
+    subprocess.run(["c++", "-O1", "-pthread", "-o", program, source, "-ldl"], check=True)
+    command = [str(program), str(plugin), "50000"]
+    run = run_preloaded(command, tmp_path, scope=f"process:native_stacks={depth}")
+    assert (run.status, run.out) == (0, "done\n"), run.err
+    assert run.report["findings"] == []
+    assert run.report["limits"]["native_stack_lost_count"] == 0
+    assert run.report["stats"]["total_blocks"] >= 100_000
+
+
+def test_a_saved_report_gets_names_from_the_files_of_another_root(tmp_path: Path) -> None:
+    library = compile_plain("deep.cpp", tmp_path, "-O2", "-Wl,--build-id")
+    root = tmp_path / "root"
+    copy = root / library.relative_to("/")
+    copy.parent.mkdir(parents=True)
+    shutil.copy(library, copy)
+    subprocess.run(["strip", library], check=True)
+    run = run_with(script(library, "nested"), tmp_path, "boundary")
+    assert own(run.leaks["nested"], library) == ["", "", "", "", "", "nested"]
+    report = tmp_path / "report.json"
+
+    def shown_under(folder: Path) -> str:
+        command = [sys.executable, "-m", "heapledger", "report", str(report)]
+        finished = subprocess.run(
+            [*command, "--sysroot", str(folder)], capture_output=True, text=True, check=True
+        )
+        assert finished.stderr == "", "no bar where nobody looks"
+        return finished.stdout
+
+    text = shown_under(root)
+    assert text.count("native (anonymous namespace)::inner at ") == len(CASES["nested"]) - 2
+    assert f"native nested at {SOURCES / 'deep.cpp'}:" in text
+    assert "inner" not in shown_under(tmp_path), "there is no such file"
+    shutil.copy(compile_plain("plugin_a.cpp", tmp_path), copy)
+    assert "inner" not in shown_under(root), "another file, by its build id"

@@ -12,7 +12,7 @@ from typing import Any
 
 import gdb
 
-SMALLEST, LARGEST = 7_700, 7_899
+SMALLEST, LARGEST = 7_700, 8_500
 FRAME_COUNT_MAX = 120
 
 stacks: list[list[dict[str, Any]]] = []

@@ -20,6 +20,8 @@ const ARGUMENT_COUNT_MAX: usize = 32;
 const STRUCTURE_BYTE_MAX: usize = 128;
 /// Bytes that are read through an out-parameter: a pointer, or a structure beginning with some.
 const OUT_BYTE_MAX: usize = 64;
+/// Words looked at of the structures that a call was given by value.
+const STRUCTURE_WORD_COUNT_MAX: usize = 64;
 const WORD: usize = size_of::<usize>();
 const PAGE: usize = super::page_kinds::PAGE;
 
@@ -71,6 +73,8 @@ impl Returned {
         if value.kind == kind::STRUCTURE {
             results.look_inside(self.result, value.byte_count.min(STRUCTURE_BYTE_MAX));
         } else if value.is_half_word() {
+            let inside = arguments.structure_words().take(STRUCTURE_WORD_COUNT_MAX);
+            let pointers: Vec<usize> = pointers.into_iter().chain(inside).collect();
             let call = CutCall {
                 function: self.function,
                 notes,

@@ -124,6 +124,21 @@ impl Arguments<'_> {
         self.of_kinds(&[kind::POINTER, kind::INT, kind::SINT32, kind::UINT32])
     }
 
+    /// The words of structures passed by value: any of them may be a pointer.
+    pub(super) fn structure_words(self) -> impl Iterator<Item = usize> {
+        self.types
+            .iter()
+            .enumerate()
+            .flat_map(move |(index, &argument_type)| {
+                // SAFETY: as in `of_kinds`.
+                let value = unsafe { *argument_type };
+                let place = word_at(self.places + index * WORD);
+                let is_structure = value.kind == kind::STRUCTURE;
+                let byte_count = if is_structure { value.byte_count } else { 0 };
+                (0..byte_count / WORD).map(move |word| word_at(place + word * WORD))
+            })
+    }
+
     fn of_kinds(self, wanted: &'static [u16]) -> impl Iterator<Item = usize> {
         self.types
             .iter()

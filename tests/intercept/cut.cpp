@@ -86,4 +86,20 @@ void appends_to_list() {
     *place = static_cast<Node *>(std::calloc(1, sizeof(Node)));
 }
 void fills_out(void **out) { *out = std::malloc(10); }
+
+// A handle passed by value leads to what the library keeps, as libclang's strings do.
+struct Pool {
+    void **kept;
+    std::size_t count;
+};
+struct Handle {
+    Pool *pool;
+    unsigned flags;
+};
+static Handle handle_of(Pool *pool) { return {pool, 1}; }
+Handle opens() { return handle_of(static_cast<Pool *>(std::calloc(1, sizeof(Pool)))); }
+void closes(Handle handle) {
+    std::free(handle.pool->kept);
+    handle.pool->kept = static_cast<void **>(std::malloc(8));
+}
 }

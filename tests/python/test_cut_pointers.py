@@ -89,3 +89,22 @@ def test_a_cut_pointer_that_python_follows_is_noticed_in_its_death(tmp_path: Pat
     assert run.status == -signal.SIGSEGV
     (cut,) = run.of_kind("truncated-pointer")
     assert [line for _, line in frames(cut, "allocated")] == [4]
+
+
+HANDLE = """
+class Handle(ctypes.Structure):
+    _fields_ = [("pool", ctypes.c_void_p), ("flags", ctypes.c_uint)]
+library.opens.restype = Handle
+library.closes.argtypes = [Handle]
+handle = library.opens()
+for _ in range(3):
+    library.closes(handle)
+"""
+
+
+@pytest.mark.parametrize("build", BUILDS)
+def test_what_a_structure_passed_by_value_leads_to_is_kept(build: str, tmp_path: Path) -> None:
+    library = compile_plain("cut.cpp", tmp_path, build)
+    run = run_script(OPEN.format(path=str(library)) + HANDLE, tmp_path)
+    assert (run.status, run.err) == (0, "")
+    assert run.errors == []

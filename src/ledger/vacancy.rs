@@ -14,7 +14,7 @@ use crate::memory::page_map::PageMap;
 use crate::memory::stretch::Stretch;
 use crate::memory::sync::{AtomicU32, Ordering};
 
-#[cfg(not(any(loom, miri)))]
+#[cfg(not(any(test, loom, miri)))]
 mod limits {
     /// 134 million blocks.
     pub(super) const CAPACITY: usize = 1 << 27;
@@ -23,7 +23,15 @@ mod limits {
     pub(super) const REFILL: u32 = 32;
     pub(super) const FREED_MAX: u64 = 1 << 20;
 }
-/// A model checker needs the limits within reach.
+/// Tests reach the limits.
+#[cfg(all(test, not(any(loom, miri))))]
+mod limits {
+    pub(super) const CAPACITY: usize = 1 << 12;
+    pub(super) const STEP: usize = 1 << 10;
+    pub(super) const REFILL: u32 = 4;
+    pub(super) const FREED_MAX: u64 = 16;
+}
+/// A model checker needs them within the reach of two threads.
 #[cfg(any(loom, miri))]
 mod limits {
     pub(super) const CAPACITY: usize = 4;

@@ -29,6 +29,8 @@ mod glibc;
 pub mod guarded;
 mod kept;
 pub mod log;
+#[cfg(all(test, not(any(loom, miri))))]
+mod model;
 mod neighbour;
 pub mod options;
 pub mod references;

@@ -2,6 +2,8 @@
 //! random ones against a map, `races` with every interleaving of two threads (loom).
 
 #[cfg(not(any(loom, miri)))]
+mod model;
+#[cfg(not(any(loom, miri)))]
 mod whole;
 
 #[cfg(loom)]

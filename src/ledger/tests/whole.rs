@@ -138,3 +138,34 @@ fn a_second_release_is_told_from_one_of_a_block_that_took_the_address() {
     );
     assert_eq!(live_count_at(&ledger, START), 1);
 }
+
+#[test]
+fn a_full_ledger_drops_counts_and_records_again_once_blocks_are_freed() {
+    const DISTANCE: usize = 64;
+    let ledger = ledger();
+    let place = |number: usize| block(START + number * DISTANCE, 16);
+    let mut recorded = 0;
+    while ledger.insert(&place(recorded)) == Insertion::Recorded {
+        recorded += 1;
+    }
+    let counters = ledger.counters();
+    assert_eq!(counters.record_count, recorded as u64);
+    assert_eq!(counters.dropped_record_count, 1);
+    assert_eq!(
+        ledger.sums().live_blocks,
+        recorded as u64,
+        "what was dropped does not count"
+    );
+    for number in 0..100 {
+        release(&ledger, START + number * DISTANCE, Event::GiveBack);
+    }
+    // An insertion looks at a few records only, so the search may have to come round.
+    let again = (0..recorded).find(|_| ledger.insert(&place(recorded)) == Insertion::Recorded);
+    assert!(again.is_some());
+    assert_eq!(
+        ledger.counters().record_count,
+        recorded as u64,
+        "a record was recycled"
+    );
+    assert_eq!(live_count_at(&ledger, START + recorded * DISTANCE), 1);
+}

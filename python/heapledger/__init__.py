@@ -18,6 +18,7 @@ The import loads the library and starts nothing. All functions are thread-safe; 
 from heapledger.blocks import Block
 from heapledger.errors import (
     AbiMismatchError,
+    ArgumentTypeError,
     ExportedBufferError,
     FileError,
     FindingError,
@@ -66,6 +67,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AbiMismatchError",
+    "ArgumentTypeError",
     "Block",
     "BlockInfo",
     "ExportedBufferError",

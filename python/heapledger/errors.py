@@ -29,6 +29,10 @@ class PointerTypeError(HeapledgerError, TypeError):
     """An argument is no pointer: it has no address, or not any more."""
 
 
+class ArgumentTypeError(HeapledgerError, TypeError):
+    """An argument has a type that the call cannot use; the message says which one it needs."""
+
+
 class ReleasedError(UsageError):
     """The block was released before."""
 

@@ -55,7 +55,8 @@ def allocate(nbytes: int, *, zero: bool = False, align: int = ALIGNMENT_OF_MALLO
         raise UsageError(f"an alignment is a power of two, got {alignment}")
     address = _allocated(size, alignment, zero) if max(size, alignment) < SIZE_END else None
     if address is None:
-        raise OutOfMemoryError(f"there are no {size} bytes of native memory to be had")
+        aligned = f" at a multiple of {alignment}" if alignment > ALIGNMENT_OF_MALLOC else ""
+        raise OutOfMemoryError(f"there are no {size} bytes of native memory to be had{aligned}")
     return Block(AllocatedOwner(address), size)
 
 
@@ -183,7 +184,7 @@ def _size_of(
                 f"adopt(pointer, nbytes)"
             )
         return recorded
-    if size < 0:
+    if size < 0 or size >= SIZE_END:
         raise UsageError(f"a block cannot have {size} bytes")
     if recorded and size > recorded:
         named = places.block_named(address, recorded)

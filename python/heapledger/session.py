@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from heapledger import origins, reports
 from heapledger._native import callbacks, interface, looked_up
 from heapledger.blocks import address_of
-from heapledger.errors import PointerTypeError, StateError, UsageError
+from heapledger.errors import ArgumentTypeError, PointerTypeError, StateError, UsageError
 from heapledger.options import (
     DEFAULT_CHECKS,
     DEFAULT_NATIVE_STACKS,
@@ -118,6 +118,9 @@ def leaks(*, since: Mark | None = None) -> list[Finding]:
     """Return the blocks that are live now as findings, those with the same stacks as one.
 
     With `since`, only blocks allocated after that mark.
+
+    Raises:
+        ArgumentTypeError: `since` is no mark.
     """
     return [Finding.from_dict(leak) for leak in interface.leaks_since(_number(since))]
 
@@ -191,7 +194,12 @@ def log_to_logging(enabled: bool = True) -> None:
 
 
 def _number(since: Mark | None) -> int:
-    return 0 if since is None else since.number
+    if since is None:
+        return 0
+    if not isinstance(since, Mark):
+        kind = type(since).__name__
+        raise ArgumentTypeError(f"since= needs what heapledger.mark() returned, got {kind}")
+    return since.number
 
 
 def _receive_findings() -> None:

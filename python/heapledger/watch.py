@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import operator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
@@ -102,6 +103,7 @@ def no_leaks(max_blocks: int = 0) -> Iterator[Watch]:
         LeakError: more blocks were left behind (an `AssertionError`); its message is the report.
         UsageError: `max_blocks` is below zero.
     """
+    max_blocks = operator.index(max_blocks)
     if max_blocks < 0:
         raise UsageError(f"max_blocks cannot be {max_blocks}")
     with watch() as watched:

@@ -263,6 +263,11 @@ def test_sizes_that_cannot_be() -> None:
         heapledger.adopt(4096, 1.5)  # type: ignore[arg-type]
     with pytest.raises(heapledger.UsageError):
         heapledger.adopt(4096, 1 << 62)
+    # A C size has 64 bits: ctypes would cut these, the last one to "not known".
+    for size in (1 << 63, (1 << 64) - 1, (1 << 64) + 8, 1 << 64):
+        with pytest.raises(heapledger.UsageError):
+            heapledger.adopt(4096, size)
+    assert heapledger.describe(4096) is None
 
 
 def test_heapledgers_own_free_is_no_function_for_foreign_memory(shared: ctypes.CDLL) -> None:

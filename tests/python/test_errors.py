@@ -24,6 +24,7 @@ def test_every_exception_descends_from_one_root() -> None:
         (heapledger.LeakError, AssertionError),
         (heapledger.UsageError, ValueError),
         (heapledger.PointerTypeError, TypeError),
+        (heapledger.ArgumentTypeError, TypeError),
         (heapledger.ExportedBufferError, BufferError),
         (heapledger.OutOfMemoryError, MemoryError),
         (heapledger.NotRecordedError, LookupError),

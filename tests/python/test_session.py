@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -129,6 +129,12 @@ def test_leaks_since_a_mark_are_the_blocks_allocated_after_it() -> None:
     del new
     assert heapledger.leaks(since=mark) == []
     old.free()
+
+
+@pytest.mark.parametrize("since", [1, "now", 0.5])
+def test_since_takes_marks_only(since: Any) -> None:
+    with pytest.raises(heapledger.ArgumentTypeError, match=r"heapledger\.mark\(\) returned"):
+        heapledger.leaks(since=since)
 
 
 def test_findings_by_kind(watched: Watch) -> None:

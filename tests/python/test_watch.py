@@ -133,6 +133,9 @@ def test_max_blocks_allows_some() -> None:
     kept.clear()
     with pytest.raises(heapledger.UsageError), heapledger.no_leaks(max_blocks=-1):
         pass
+    for limit in (None, "1", 1.0):
+        with pytest.raises(TypeError, match="integer"), heapledger.no_leaks(limit):  # type: ignore[arg-type]
+            pass
 
 
 def test_an_error_inside_goes_through() -> None:

@@ -375,6 +375,20 @@ hl_status hl_set_callback(hl_finding_callback callback, void *context);
 hl_status hl_set_log_callback(hl_log_callback callback, void *context);
 
 /**
+ * Writes what is intercepted at this moment, and why not, as a JSON object: `active` (whether a
+ * session receives calls now), `c_library`, `functions` (`name`, `role`, `slot_count`,
+ * `real_function_count`, `is_standard`), `foreign_calls` (`path`: "`ffi_call`", "`tp_call`" or "none",
+ * and `reason`), `objects`, `slots_left_alone`, and `troubles`, sentences that are none when all is
+ * well. Readers pass over keys they do not know.
+ *
+ * Duties of the caller:
+ * * `buffer` is null or has `capacity` bytes; `length` is null or a place for one number.
+ */
+hl_status hl_doctor_json(char *buffer,
+                         size_t capacity,
+                         size_t *length);
+
+/**
  * Allocates `size` bytes. Null with `errno` set to `ENOMEM` when there is no memory; a size above
  * `PTRDIFF_MAX` is a `size-overflow` finding too.
  */
@@ -475,6 +489,20 @@ hl_status hl_set_callback(hl_finding_callback callback, void *context);
  * * As for `hl_set_callback`.
  */
 hl_status hl_set_log_callback(hl_log_callback callback, void *context);
+
+/**
+ * Writes what is intercepted at this moment, and why not, as a JSON object: `active` (whether a
+ * session receives calls now), `c_library`, `functions` (`name`, `role`, `slot_count`,
+ * `real_function_count`, `is_standard`), `foreign_calls` (`path`: "`ffi_call`", "`tp_call`" or "none",
+ * and `reason`), `objects`, `slots_left_alone`, and `troubles`, sentences that are none when all is
+ * well. Readers pass over keys they do not know.
+ *
+ * Duties of the caller:
+ * * `buffer` is null or has `capacity` bytes; `length` is null or a place for one number.
+ */
+hl_status hl_doctor_json(char *buffer,
+                         size_t capacity,
+                         size_t *length);
 
 /**
  * Records memory that others allocated, as a live block of `size` bytes that its owner will

@@ -12,6 +12,7 @@ pub mod alloc;
 pub mod barrier;
 pub mod callbacks;
 mod caller;
+pub mod doctor;
 pub mod families;
 pub mod lifecycle;
 pub mod ownership;

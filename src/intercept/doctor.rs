@@ -138,10 +138,10 @@ const fn role_name(role: Role) -> &'static str {
         Role::ForeignCall => "calls foreign functions",
         Role::Unload => "unloads libraries",
         Role::StartThread => "starts threads",
-        Role::Signal => "says what happens on a signal",
+        Role::Signal => "handles signals",
         Role::Leave => "ends the process",
         Role::Convert => "turns results of foreign calls into text",
-        Role::SwitchStack => "releases while greenlet exchanges stacks",
+        Role::SwitchStack => "exchanges stacks",
     }
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -352,6 +353,13 @@ def test_doctor_says_what_works(cli: Cli) -> None:
     assert (ran.returncode, ran.stderr) == (0, "")
     assert "records explicit allocations" in ran.stdout
     assert "read by the library" in ran.stdout
+    answers = dict(line.split(":", 1) for line in ran.stdout.splitlines())
+    assert re.search(r" \d\d+ slots in \d+ loaded objects", answers["interception"])
+    assert re.search(r"malloc \([1-9]\d*\)", answers["  allocates"])
+    assert re.search(r"free \([1-9]\d*\)", answers["  releases"])
+    assert "seen through" in answers["foreign calls"]
+    assert "libheapledger" in answers["  never touched"]
+    assert "  trouble" not in answers
     supplied = cli("doctor", environment={"HEAPLEDGER_OPTIONS": "python_frames=supplied"})
     assert "told by Python, slower: HEAPLEDGER_OPTIONS asks for it" in supplied.stdout
 

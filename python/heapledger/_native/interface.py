@@ -167,6 +167,12 @@ def check_blocks() -> bool:
     return _found_nothing(library.hl_check())
 
 
+def doctor() -> dict[str, Any]:
+    """Return what is intercepted now and why not; `docs/abi.md` describes the keys."""
+    answer: dict[str, Any] = json.loads(text(library.hl_doctor_json))
+    return answer
+
+
 def connect_python() -> dict[str, Any]:
     """Let the library find the interpreter; return status, version and reason. Idempotent."""
     answer: dict[str, Any] = json.loads(text(library.hl_python_connect))

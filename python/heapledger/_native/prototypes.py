@@ -92,6 +92,7 @@ PROTOTYPES: dict[str, Prototype] = {
     "hl_start": _status(c_char_p),
     "hl_stop": _status(),
     "hl_check": _status(),
+    "hl_doctor_json": _status(*TEXT_OUT),
     "hl_set_callback": _status(FindingCallback, c_void_p),
     "hl_set_log_callback": _status(LogCallback, c_void_p),
     # The interpreter. Connecting writes into a type of the interpreter: the GIL is held for it.

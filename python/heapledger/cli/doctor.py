@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import platform
 import sys
+from collections import defaultdict
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from heapledger import __version__, origins
 from heapledger._native import interface
 from heapledger._native.prototypes import ABI_VERSION
-from heapledger.errors import HeapledgerError
+from heapledger.errors import HeapledgerError, StateError
 
 if TYPE_CHECKING:
     import argparse
 
 SUPPORTED_MACHINES = ("x86_64",)
+MEMORY_ROLES = ("allocates", "resizes", "releases", "measures")
+"""The roles of functions whose blocks get a redzone only where the C library's own are called."""
 
 
 def doctor(_options: argparse.Namespace) -> int:
     """Print one line per thing that matters; the status is 1 when the ledger does not work."""
     works, ledger = _ledger()
+    intercepted = _interception()
     lines = [
         ("heapledger", f"{__version__}, library {interface.library_path() or 'in the process'}"),
         ("C interface", f"version {ABI_VERSION}"),
@@ -28,11 +32,51 @@ def doctor(_options: argparse.Namespace) -> int:
         ("platform", _platform()),
         ("ledger", ledger),
         ("Python lines", _python_lines()),
+        *intercepted,
         ("NumPy", "found" if find_spec("numpy") else "not installed: arrays are not available"),
     ]
     for name, answer in lines:
-        print(f"{name + ':':<14}{answer}")
+        print(f"{name + ':':<27}{answer}")
     return 0 if works else 1
+
+
+def _interception() -> list[tuple[str, str]]:
+    """Intercept for a moment, as a session of scope foreign does, and tell what came of it."""
+    started = True
+    try:
+        interface.start("scope=foreign")
+    except StateError:
+        started = False  # The environment's session receives calls already.
+    except HeapledgerError as error:
+        return [("interception", f"does not work: {error}")]
+    facts = interface.doctor()
+    if started:
+        interface.stop()
+    slots = sum(function["slot_count"] for function in facts["functions"])
+    objects, calls = facts["objects"], facts["foreign_calls"]
+    seen = "not seen" if calls["path"] == "none" else f"seen through {calls['path']}"
+    return [
+        ("interception", f"{slots} slots in {objects['looked_at_count']} loaded objects lead here"),
+        ("C library", facts["c_library"]),
+        ("foreign calls", f"{seen}: {calls['reason']}"),
+        *_functions(facts["functions"]),
+        *(("  waits for ld.so", name) for name in objects["waiting"]),
+        ("  never touched", ", ".join(objects["left_out"])),
+        *(("  trouble", sentence) for sentence in facts["troubles"]),
+    ]
+
+
+def _functions(functions: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """Return, for what each group of functions does, how many slots of each lead to us."""
+    roles: dict[str, list[str]] = defaultdict(list)
+    for function in functions:
+        if function["slot_count"]:
+            strange = function["role"] in MEMORY_ROLES and not function["is_standard"]
+            remark = ", another library's" if strange else ""
+            roles[function["role"]].append(f"{function['name']} ({function['slot_count']}{remark})")
+    lines = [(f"  {role}", ", ".join(names)) for role, names in roles.items()]
+    without = sum(not function["slot_count"] for function in functions)
+    return [*lines, ("  nobody calls", f"{without} further functions, until a library does")]
 
 
 def _interpreter() -> str:

@@ -105,17 +105,21 @@ impl Vacancy {
         let kept = (self.records.len() as u64).saturating_sub(live_count);
         let is_time_to_recycle = kept > FREED_RECORD_COUNT_MAX;
         let Seat::Own(corner) = seat else {
-            let recycled = is_time_to_recycle.then(|| self.recycle(map, 1, |_| true));
-            return recycled.flatten().or_else(|| self.reserve_one());
+            let recycle = || self.recycle(map, 1, |_| true);
+            let recycled = is_time_to_recycle.then(recycle).flatten();
+            return recycled.or_else(|| self.reserve_one()).or_else(recycle);
         };
         if let Some(number) = corner.pop_vacant() {
             return Some(number);
         }
-        if is_time_to_recycle {
+        let recycle = || {
             let keep = |number| corner.push_vacant(number);
             self.recycle(map, REFILL_RECORD_COUNT, keep);
-        }
-        corner.pop_vacant().or_else(|| self.refill(seat))
+            corner.pop_vacant()
+        };
+        let recycled = is_time_to_recycle.then(recycle).flatten();
+        // When there are no more records, what a few freed blocks are known by is given up too.
+        recycled.or_else(|| self.refill(seat)).or_else(recycle)
     }
 
     fn reserve_one(&self) -> Option<u32> {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import json
 import textwrap
@@ -13,7 +14,7 @@ import pytest
 from intercepted import compile_plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 MEMORY = """
 import heapledger
@@ -103,6 +104,13 @@ class Suite:
 def unindented(source: str) -> str:
     """Return a text without the indentation that its lines share."""
     return textwrap.dedent(source).lstrip("\n")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def collected() -> Iterator[None]:
+    """Collect what the suites of a module left in this process: no later test sees it go."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture

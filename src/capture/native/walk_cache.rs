@@ -10,6 +10,7 @@
 
 use super::registers::Registers;
 use super::rule::Rule;
+use super::unwind::NATIVE_FRAME_COUNT_MAX;
 use crate::memory::sync::{AtomicU64, Ordering};
 use crate::memory::table::Table;
 use crate::memory::thread_local::{Word, get};
@@ -18,8 +19,8 @@ use crate::memory::thread_local::{Word, get};
 const THREAD_COUNT_MAX: usize = 1_024;
 /// Walks that a thread remembers: places in a loop that allocate or release.
 const WALK_COUNT: usize = 16;
-/// Words that a remembered walk has read: about twelve frames.
-pub(super) const READ_COUNT_MAX: usize = 24;
+/// Words that a remembered walk has read: a full walk's return addresses, and some saved `rbp`.
+pub(super) const READ_COUNT_MAX: usize = NATIVE_FRAME_COUNT_MAX + 16;
 
 const HEAD_LENGTH: usize = 10;
 const WORDS_PER_WALK: usize = HEAD_LENGTH + 2 * READ_COUNT_MAX;

@@ -14,7 +14,7 @@ pub const REDZONE_BYTE_COUNT: usize = 8;
 /// Bytes of a released block that are filled and checked at its start, and again at its end: filling
 /// all of a large block would cost more than it finds (1 MiB: 60 us), for a stale pointer usually
 /// writes to the first element or the last, or to all.
-pub const POISON_BYTE_MAX: usize = 256;
+pub const POISON_BYTE_MAX: usize = 2_048;
 
 const REDZONE_BYTE: u8 = 0xfd;
 const POISON_BYTE: u8 = 0xdd;

@@ -19,7 +19,7 @@ use crate::ledger::{BlockState, Found};
 use crate::memory::reentry::{OurOwnWork, is_our_own_work};
 use crate::memory::{Address, ByteCount};
 use crate::tracker::allocate::Allocated;
-use crate::tracker::resize::{Resize, ResizeVerdict};
+use crate::tracker::resize::{Resize, ResizeVerdict, Resizing};
 use crate::tracker::{self, Tracker};
 
 /// Flags of the old block that the new one keeps: whose it is.
@@ -168,7 +168,7 @@ fn resize_known(
         return call(None);
     };
     let asked = (room.flags != 0).then_some(room.byte_count);
-    let resize = match begin(request, tracker) {
+    let resize = match begin(request, tracker, size) {
         ResizeVerdict::Proceed(resize) => resize,
         // The ledger has lost the block meanwhile.
         ResizeVerdict::Unknown => return call(None),
@@ -216,12 +216,17 @@ fn move_block(request: Request, tracker: &'static Tracker, resize: Resize, size:
 }
 
 /// Withdraws the old block.
-fn begin(request: Request, tracker: &Tracker) -> ResizeVerdict {
+fn begin(request: Request, tracker: &Tracker, size: usize) -> ResizeVerdict {
     let _errno = KeptErrno::keep();
     let _ours = OurOwnWork::begin();
     let place = gate::place_for(request.frame);
     let family = request.real.function().family();
-    tracker.begin_resize(Address::new(request.block), family, place)
+    let resizing = Resizing {
+        family,
+        size,
+        may_withhold: request.real.is_standard(),
+    };
+    tracker.begin_resize(Address::new(request.block), resizing, place)
 }
 
 /// A resize to nothing releases, and glibc gives null for it. Another allocator may give a block.

@@ -7,7 +7,7 @@
 
 use super::allocate::{Allocated, Room};
 use super::release::{Release, ReleaseVerdict};
-use super::resize::ResizeVerdict;
+use super::resize::{ResizeVerdict, Resizing};
 use super::{Tracker, glibc};
 use crate::capture::EventPlace;
 use crate::detect::diagnose::Attempt;
@@ -138,10 +138,12 @@ impl Explicit<'_> {
         let Some(room) = self.tracker.room_for(size) else {
             return self.refuse_size(size);
         };
-        match self
-            .tracker
-            .begin_resize(pointer, FamilyId::HEAPLEDGER, self.place)
-        {
+        let resizing = Resizing {
+            family: FamilyId::HEAPLEDGER,
+            size,
+            may_withhold: true,
+        };
+        match self.tracker.begin_resize(pointer, resizing, self.place) {
             ResizeVerdict::Proceed(resize) => {
                 // SAFETY: `HEAPLEDGER` blocks come from `allocate_real`, this call won the release,
                 // and the size with its redzone is not zero.

@@ -9,7 +9,9 @@
 //!   in this order: the release is on record before the memory can be reused. A loser reports and
 //!   does nothing.
 //!   A block with damage around it that would make glibc abort is never given back.
-//! * **Resize**: the old address is released first, as above, then the real call is made, then the
+//! * **Resize**: where the old memory is to be withheld, another block is allocated first, then the old
+//!   one is released as above, its content copied, and it goes to the quarantine. Elsewhere the old
+//!   address is released first, as above, then the real call is made, then the
 //!   new address is recorded. When the real call fails, the old record is restored. Between the two
 //!   another thread may be given the old address: its record replaces ours, which is right.
 //! * **Evict**: the ledger's compare-and-swap first, so that a block which left the quarantine in

@@ -17,7 +17,7 @@ use crate::ledger::{
     BlockRecord, BlockState, Event, FamilyId, Found, Outcome, ThreadNumber, Ticket,
 };
 use crate::memory::sync::spin;
-use crate::memory::{Address, regions};
+use crate::memory::{Address, ByteCount, regions};
 
 /// How long a loser waits for the winner of a release to write down where it happened.
 const RELEASE_NOTE_SPIN_COUNT: usize = 10_000;
@@ -140,6 +140,26 @@ impl Tracker {
         }
         self.evict(ticket);
         ReleaseVerdict::Withheld
+    }
+
+    /// Withholds a block that was released with [`Event::Withhold`] because it moved elsewhere.
+    /// One that must be kept stays filled, and never goes back.
+    pub(super) fn withhold_moved(&self, ticket: Ticket, size: ByteCount, must_keep: bool) {
+        // SAFETY: the caller won the release, and the quarantine does not have the block yet.
+        unsafe { redzone::poison(ticket.word.address(), size) };
+        self.ledger.flag_once(ticket, flag::POISONED);
+        if must_keep {
+            self.kept.count(size);
+            return;
+        }
+        let is_withheld = self.ledger.corner_index().is_some_and(|corner| {
+            let evict = |oldest| self.evict(oldest);
+            self.quarantine
+                .withhold(corner, ticket, size.get() as u64, evict)
+        });
+        if !is_withheld {
+            self.evict(ticket);
+        }
     }
 
     /// Reports the damage around a block whose release this thread has won, unless that has been

@@ -7,10 +7,12 @@
 
 use super::allocate::Allocated;
 use super::release::{ReleaseVerdict, was_repaired};
+use super::session::Check;
 use super::{Tracker, glibc};
 use crate::capture::EventPlace;
 use crate::detect::damage;
 use crate::detect::diagnose::{self, Attempt};
+use crate::detect::quarantine::Quarantine;
 use crate::ledger::record::flag;
 use crate::ledger::{BlockRecord, Event, FamilyId, Found, NewBlock, Outcome, StackId, Ticket};
 use crate::memory::{Address, ByteCount};
@@ -25,8 +27,37 @@ pub struct Resize {
     ticket: Ticket,
     stack: StackId,
     before: Option<BlockRecord>,
+    /// The new block, when the old one is to be withheld: where it is, and its flags.
+    fresh: Option<(Address, u32)>,
+    /// Whether glibc's words around the old block are damaged, so that it must never go back.
+    must_keep: bool,
     /// The old block's flags: the new one is of the same kind.
     pub flags: u32,
+}
+
+/// A resize as it reaches us.
+#[derive(Clone, Copy, Debug)]
+pub struct Resizing {
+    /// The family of the function that was called.
+    pub family: FamilyId,
+    /// The size that the program wants, in bytes.
+    pub size: usize,
+    /// Whether the old memory may be withheld: only when the real function is glibc's.
+    pub may_withhold: bool,
+}
+
+/// A larger block than this grows where it is, if glibc can arrange it: moving it would cost more
+/// than the write through an old pointer that it may show.
+const MOVED_BYTE_MAX: usize = 1 << 20;
+/// A block of more bytes than this moves only when it grows by a quarter, so that a program which
+/// grows it in small steps copies each byte a few times and not once for each step.
+const MOVED_OFTEN_BYTE_MAX: usize = 4_096;
+
+/// Whether a block that grows to `size` bytes gets another address, so that the old one can be
+/// withheld.
+const fn moves_to_grow(old: usize, size: usize) -> bool {
+    let is_step = old > MOVED_OFTEN_BYTE_MAX && size < old + old / 4;
+    size > old && old <= MOVED_BYTE_MAX && !is_step
 }
 
 /// What the caller of the real resize function must do.
@@ -58,9 +89,10 @@ impl Tracker {
     pub fn begin_resize(
         &self,
         pointer: Address,
-        family: FamilyId,
+        resizing: Resizing,
         place: EventPlace,
     ) -> ResizeVerdict {
+        let family = resizing.family;
         let Some(found) = self.ledger.find(pointer) else {
             return ResizeVerdict::Unknown;
         };
@@ -74,22 +106,68 @@ impl Tracker {
             self.report_guarded_damage(&record, place);
         }
         let stack = self.capture.here(place);
-        match self.ledger.release(&found, Event::GiveBack, stack) {
+        // Allocated before the old block is withdrawn: so there is nothing to restore.
+        let fresh = before.and_then(|old| self.fresh_for(&old, resizing));
+        let event = if fresh.is_some() {
+            Event::Withhold
+        } else {
+            Event::GiveBack
+        };
+        match self.ledger.release(&found, event, stack) {
             Ok(ticket) => {
+                let must_keep = self.must_move(&found, place);
                 let resize = Resize {
                     ticket,
                     stack,
                     before,
+                    fresh,
+                    must_keep,
                     flags: before.map_or(0, |record| record.flags),
                 };
-                if self.must_move(&found, place) {
+                if must_keep || fresh.is_some() {
                     ResizeVerdict::Move(resize)
                 } else {
                     ResizeVerdict::Proceed(resize)
                 }
             }
-            Err(Outcome::ReleasedBefore) => self.refuse_second(found, attempt, place).into(),
-            Err(_) => ResizeVerdict::Unknown,
+            Err(outcome) => {
+                self.give_up(fresh);
+                match outcome {
+                    Outcome::ReleasedBefore => self.refuse_second(found, attempt, place).into(),
+                    _ => ResizeVerdict::Unknown,
+                }
+            }
+        }
+    }
+
+    /// Another block for one that grows and may be withheld.
+    fn fresh_for(&self, old: &BlockRecord, resizing: Resizing) -> Option<(Address, u32)> {
+        let size = resizing.size;
+        let moves = resizing.may_withhold
+            && !diagnose::is_released(old.state)
+            && old.flags & (flag::GUARDED | flag::ADOPTED) == 0
+            && self.session.is_on(Check::Quarantine)
+            && Quarantine::takes(old.size.get() as u64)
+            && moves_to_grow(old.size.get(), size);
+        if moves { self.fresh(size) } else { None }
+    }
+
+    /// A block of `size` bytes, between guard pages when it is its turn, and its flags.
+    fn fresh(&self, size: usize) -> Option<(Address, u32)> {
+        if let Some(address) = self.place_guarded(size) {
+            return Some((address, flag::GUARDED));
+        }
+        let room = self.room_for(size)?;
+        Some((glibc::allocate(room.byte_count)?, room.flags))
+    }
+
+    /// Gives a block back that nobody has seen.
+    fn give_up(&self, fresh: Option<(Address, u32)>) {
+        match fresh {
+            Some((address, flags)) if flags & flag::GUARDED != 0 => self.close_moved(address),
+            // SAFETY: `fresh` got the block from glibc, and it went to nobody.
+            Some((address, _)) => unsafe { glibc::release(address) },
+            None => {}
         }
     }
 
@@ -126,14 +204,11 @@ impl Tracker {
         must_move
     }
 
-    /// Resizes by allocating another block and copying; the old one is never given back. `None`
+    /// Resizes by allocating another block and copying; the old one is withheld, or never given back
+    /// where the words of glibc's around it are damaged. `None`
     /// when there is no memory: then the old block is as it was.
     pub fn move_block(&self, resize: Resize, size: usize) -> Option<Address> {
-        let guarded = self.place_guarded(size);
-        let moved = guarded.map(|address| (address, flag::GUARDED)).or_else(|| {
-            let room = self.room_for(size)?;
-            Some((glibc::allocate(room.byte_count)?, room.flags))
-        });
+        let moved = resize.fresh.or_else(|| self.fresh(size));
         let (Some((address, flags)), Some(old)) = (moved, resize.before) else {
             self.finish_resize(resize, None);
             return None;
@@ -142,10 +217,12 @@ impl Tracker {
         // SAFETY: the old block was withdrawn and is not given back, the new one is not known yet;
         // both have this many bytes.
         unsafe { glibc::copy(old.address, address, kept_byte_count) };
-        if old.flags & flag::GUARDED == 0 {
-            self.kept.count(old.size);
-        } else {
+        if old.flags & flag::GUARDED != 0 {
             self.close_moved(old.address);
+        } else if resize.fresh.is_some() {
+            self.withhold_moved(resize.ticket, old.size, resize.must_keep);
+        } else {
+            self.kept.count(old.size);
         }
         let block = Allocated {
             address,
@@ -167,5 +244,23 @@ impl Tracker {
             allocated: before.allocated,
             flags: before.flags,
         });
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_move_to_grow_unless_that_would_copy_them_over_and_over() {
+        assert!(moves_to_grow(16, 17));
+        assert!(moves_to_grow(
+            MOVED_OFTEN_BYTE_MAX,
+            MOVED_OFTEN_BYTE_MAX + 1
+        ));
+        assert!(!moves_to_grow(100_000, 100_001), "a small step");
+        assert!(moves_to_grow(100_000, 125_000));
+        assert!(!moves_to_grow(16, 16) && !moves_to_grow(16, 8));
+        assert!(!moves_to_grow(MOVED_BYTE_MAX + 1, usize::MAX));
     }
 }

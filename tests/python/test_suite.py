@@ -41,11 +41,7 @@ NOT_UNDER_PYTHON = {
 # withheld.
 NOT_YET = {
     "bad_two_threads",
-    "bad_after_moving",
-    "bad_after_moving_large",
-    "bad_after_moving_many",
     "bad_read_very_large",
-    "bad_write_middle_of_large",
     "bad_write_middle_of_mapped",
     "bad_write_very_large",
 }

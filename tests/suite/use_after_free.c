@@ -26,11 +26,11 @@ GOOD(write_last) {
 BAD(write_middle_of_large, "use-after-free") {
     char *block = malloc(10000);
     free(block);
-    memset(HIDDEN(char, block) + 5000, 'x', 100);
+    memset(HIDDEN(char, block) + 1000, 'x', 100);
 }
 GOOD(write_middle_of_large) {
     char *block = malloc(10000);
-    memset(HIDDEN(char, block) + 5000, 'x', 100);
+    memset(HIDDEN(char, block) + 1000, 'x', 100);
     free(block);
 }
 

@@ -7,6 +7,7 @@
 
 #![expect(unsafe_code, reason = "signal handlers are foreign calls")]
 
+use super::fault_stack::{self, on_own_stack};
 use crate::memory::Address;
 use std::ffi::c_void;
 use std::mem::MaybeUninit;
@@ -45,6 +46,7 @@ type Handler = extern "C" fn(i32, *mut libc::siginfo_t, *mut c_void);
 /// Puts our handler in front; the first `judge` decides for good. `false` when the system refuses.
 pub fn install(judge: Judge) -> bool {
     JUDGE.get_or_init(|| judge);
+    fault_stack::prepare();
     SIGNALS.iter().all(|&signal| put_in_front(signal))
 }
 
@@ -139,7 +141,10 @@ extern "C" fn on_signal(signal: i32, info: *mut libc::siginfo_t, context: *mut c
     let before = unsafe { errno.read() };
     // SAFETY: with `SA_SIGINFO` the kernel passes both.
     let fault = unsafe { fault_of(info, context) };
-    let passes = fault.is_some_and(|fault| JUDGE.get().is_some_and(|judge| judge(fault)));
+    let passes = fault.is_some_and(|fault| {
+        let judged = JUDGE.get().map(|judge| on_own_stack(|| judge(fault)));
+        judged.flatten().unwrap_or(false)
+    });
     if !passes {
         pass_on(signal, info, context, fault.is_some());
     }

@@ -10,6 +10,7 @@
 pub mod damage;
 pub mod diagnose;
 pub mod fault;
+mod fault_stack;
 pub mod finding;
 pub mod guard;
 pub mod leak;

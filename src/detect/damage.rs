@@ -138,8 +138,8 @@ pub fn by_copy(record: &BlockRecord) -> Option<Damage> {
         damage.before = remembered.damage(u64::from_ne_bytes(bytes));
     }
     if record.state == BlockState::Quarantined && record.flags & flag::POISONED != 0 {
-        let mut bytes = [0; redzone::POISON_BYTE_MAX];
-        for (start, length) in redzone::poisoned_parts(record.size) {
+        let mut bytes = [0; redzone::POISON_PART_BYTE_MAX];
+        for (start, length) in redzone::poisoned_parts(record.address, record.size) {
             let bytes = bytes.get_mut(..length)?;
             copy.read(record.address.offset_by(start), bytes)?;
             let position = redzone::broken_poison(bytes);

@@ -76,7 +76,7 @@ struct Class {
 
 /// How pages are closed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Method {
+pub(super) enum Method {
     Markers,
     Protection,
 }
@@ -251,16 +251,28 @@ impl Guard {
     }
 
     fn open(&self, start: usize, byte_count: usize) -> bool {
-        match self.method {
-            Method::Markers => advise(start, byte_count, GUARD_REMOVE),
-            Method::Protection => protect(start, byte_count, libc::PROT_READ | libc::PROT_WRITE),
-        }
+        self.method.open(start, byte_count)
     }
 
     fn close(&self, start: usize, byte_count: usize) -> bool {
-        match self.method {
-            Method::Markers => advise(start, byte_count, GUARD_INSTALL),
-            Method::Protection => {
+        self.method.close(start, byte_count)
+    }
+}
+
+impl Method {
+    /// Lets everybody touch pages.
+    pub(super) fn open(self, start: usize, byte_count: usize) -> bool {
+        match self {
+            Self::Markers => advise(start, byte_count, GUARD_REMOVE),
+            Self::Protection => protect(start, byte_count, libc::PROT_READ | libc::PROT_WRITE),
+        }
+    }
+
+    /// Lets nobody touch pages, and gives their memory back.
+    pub(super) fn close(self, start: usize, byte_count: usize) -> bool {
+        match self {
+            Self::Markers => advise(start, byte_count, GUARD_INSTALL),
+            Self::Protection => {
                 protect(start, byte_count, libc::PROT_NONE)
                     && advise(start, byte_count, libc::MADV_DONTNEED)
             }
@@ -338,7 +350,7 @@ impl Queue {
 }
 
 /// How this kernel closes pages; `None` when it gives none to try.
-fn method() -> Option<Method> {
+pub(super) fn method() -> Option<Method> {
     let page = pages::map(PAGE)?;
     let has_markers = advise(page.expose_provenance().get(), PAGE, GUARD_INSTALL);
     // A whole mapping is never split, so the kernel takes it.
@@ -353,8 +365,8 @@ fn method() -> Option<Method> {
 
 fn advise(start: usize, byte_count: usize, advice: i32) -> bool {
     let start = std::ptr::with_exposed_provenance_mut(start);
-    // SAFETY: only pages of slots are named, of which nobody holds a Rust reference; what the
-    // program loses here it has given up.
+    // SAFETY: only pages of slots and of released blocks are named, of which nobody holds a Rust
+    // reference; what the program loses here it has given up.
     !is_refused(Request::Guard) && unsafe { libc::madvise(start, byte_count, advice) == 0 }
 }
 

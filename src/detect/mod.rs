@@ -7,6 +7,7 @@
 //! Must never: know how a stack was captured (a record holds an opaque `StackId`), release memory,
 //! print, or call back into the program while holding a lock.
 
+pub mod closed;
 pub mod damage;
 pub mod diagnose;
 pub mod fault;

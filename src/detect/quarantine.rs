@@ -1,7 +1,8 @@
 //! The queue of withheld blocks and its two limits.
 //!
 //! Each thread has a queue of its own, so withholding a block needs no lock: the queue of a thread
-//! is written by that thread alone. Entries are tickets: when the block has left the quarantine in
+//! is written by that thread alone. What it withheld last stays withheld when it ends, for the thread
+//! that takes its corner of the ledger over. Entries are tickets: when the block has left the quarantine in
 //! some other way, its ticket is worthless and nothing is given back twice.
 
 use crate::ledger::Ticket;
@@ -14,8 +15,14 @@ use crate::memory::table::Zeroed;
 pub const WITHHELD_BLOCK_COUNT_MAX: u32 = if cfg!(test) { 4 } else { 1_024 };
 /// Bytes one thread withholds at most.
 pub const WITHHELD_BYTE_MAX: u64 = if cfg!(test) { 1_000 } else { 4 << 20 };
-/// A block larger than this is given back at once: withholding one would empty the queue.
-pub const WITHHELD_BLOCK_BYTE_MAX: u64 = WITHHELD_BYTE_MAX / 4;
+/// A larger block is closed instead (`detect::closed`): withholding one here would empty the queue.
+pub const WITHHELD_BLOCK_BYTE_MAX: u64 = WITHHELD_BYTE_MAX / 4 - 1;
+#[cfg(not(test))]
+const _: () = assert!(WITHHELD_BLOCK_BYTE_MAX + 1 == super::closed::CLOSED_BLOCK_BYTE_MIN as u64);
+
+/// Blocks and bytes that stay withheld when a thread ends.
+const LEFT_BLOCK_COUNT_MAX: u32 = if cfg!(test) { 2 } else { 64 };
+const LEFT_BYTE_MAX: u64 = if cfg!(test) { 100 } else { 64 << 10 };
 
 const QUEUE_LENGTH: usize = WITHHELD_BLOCK_COUNT_MAX as usize;
 const QUEUE_CHUNKS: usize = 1_024;
@@ -99,13 +106,32 @@ impl Quarantine {
         true
     }
 
-    /// Empties the queue of a thread: it ends, or the check is switched off.
-    pub fn drain(&self, corner: u32, mut evict: impl FnMut(Ticket)) {
+    /// Empties the queue of a thread: memory is short, or the check is switched off.
+    pub fn drain(&self, corner: u32, evict: impl FnMut(Ticket)) {
+        self.shrink(corner, (0, 0), evict);
+    }
+
+    /// Leaves only what a thread that ends leaves behind.
+    pub fn leave(&self, corner: u32, evict: impl FnMut(Ticket)) {
+        self.shrink(corner, (LEFT_BLOCK_COUNT_MAX, LEFT_BYTE_MAX), evict);
+    }
+
+    fn shrink(
+        &self,
+        corner: u32,
+        (block_count_max, byte_max): (u32, u64),
+        mut evict: impl FnMut(Ticket),
+    ) {
         let Some(queue) = self.queues.get(corner) else {
             return;
         };
-        while let Some(oldest) = queue.pop() {
-            evict(oldest);
+        while queue.count.load(Ordering::Relaxed) > block_count_max
+            || queue.byte_count.load(Ordering::Relaxed) > byte_max
+        {
+            match queue.pop() {
+                Some(oldest) => evict(oldest),
+                None => break,
+            }
         }
     }
 
@@ -193,6 +219,20 @@ mod tests {
         assert_eq!(evicted, [1]);
         assert_eq!(quarantine.held(), (2, 800));
         assert!(!Quarantine::takes(WITHHELD_BLOCK_BYTE_MAX + 1));
+    }
+
+    #[test]
+    fn a_thread_that_ends_leaves_its_last_blocks_withheld() {
+        let quarantine = Quarantine::default();
+        for number in 1..=4 {
+            quarantine.withhold(0, ticket(number), 40, |_| ());
+        }
+        let mut evicted = Vec::new();
+        quarantine.leave(0, |old| evicted.push(old.number));
+        assert_eq!(evicted, [1, 2]);
+        quarantine.withhold(0, ticket(5), 90, |_| ());
+        quarantine.leave(0, |old| evicted.push(old.number));
+        assert_eq!((evicted, quarantine.held()), (vec![1, 2, 3, 4], (1, 90)));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 #![expect(unsafe_code, reason = "reads and writes the program's blocks")]
 
+use super::closed::{self, Closed};
 use crate::memory::{Address, ByteCount};
 
 /// Bytes checked after a block.
@@ -18,6 +19,10 @@ pub const POISON_BYTE_MAX: usize = 2_048;
 
 const REDZONE_BYTE: u8 = 0xfd;
 const POISON_BYTE: u8 = 0xdd;
+
+/// The longest filled part: less than a page at an end of a closed block.
+pub const POISON_PART_BYTE_MAX: usize = super::guard::PAGE;
+const _: () = assert!(POISON_BYTE_MAX <= POISON_PART_BYTE_MAX);
 
 /// Bytes filled and compared at a time: in registers, where a call of the C library would cost more
 /// than the work for a small block.
@@ -155,11 +160,16 @@ pub unsafe fn damage_behind(block: Address, size: ByteCount) -> Option<Behind> {
     broken_redzone(&bytes, size)
 }
 
-/// The parts of a released block of this size that are filled, as offset and length; the second is
-/// empty for all but large blocks.
+/// The parts of a released block that are filled, as offset and length; the second is empty for all
+/// but large blocks. Of a block that is closed it is what lies outside the closed pages.
 #[inline]
 #[must_use]
-pub fn poisoned_parts(size: ByteCount) -> [(usize, usize); 2] {
+pub fn poisoned_parts(block: Address, size: ByteCount) -> [(usize, usize); 2] {
+    if Closed::takes(size) {
+        let (start, end) = closed::whole_pages(block, size);
+        let (head, tail) = (start - block.get(), end - block.get());
+        return [(0, head), (tail, size.get() - tail)];
+    }
     let head = size.get().min(POISON_BYTE_MAX);
     let tail = (size.get() - head).min(POISON_BYTE_MAX);
     [(0, head), (size.get() - tail, tail)]
@@ -171,7 +181,7 @@ pub fn poisoned_parts(size: ByteCount) -> [(usize, usize); 2] {
 /// * The caller won the block's release, and its memory has not gone back to the allocator.
 #[inline]
 pub unsafe fn poison(block: Address, size: ByteCount) {
-    for (start, length) in poisoned_parts(size) {
+    for (start, length) in poisoned_parts(block, size) {
         let start = std::ptr::with_exposed_provenance_mut::<u8>(block.offset_by(start).get());
         // SAFETY: the block has at least `size` bytes, and the program has given them up.
         unsafe { fill(start, length) };
@@ -210,7 +220,7 @@ unsafe fn fill(start: *mut u8, length: usize) {
 #[inline]
 #[must_use]
 pub unsafe fn damage_inside(block: Address, size: ByteCount) -> Option<usize> {
-    poisoned_parts(size)
+    poisoned_parts(block, size)
         .into_iter()
         .find_map(|(start, length)| {
             let bytes = std::ptr::with_exposed_provenance::<u8>(block.offset_by(start).get());
@@ -271,7 +281,8 @@ mod tests {
     #[test]
     fn the_filled_parts_do_not_overlap_and_cover_a_small_block() {
         for size in [0, 1, POISON_BYTE_MAX, POISON_BYTE_MAX + 1, 10_000] {
-            let [(_, head), (tail, length)] = poisoned_parts(ByteCount::new(size));
+            let [(_, head), (tail, length)] =
+                poisoned_parts(Address::new(4_080), ByteCount::new(size));
             assert!(head <= tail || length == 0);
             assert_eq!(tail + length, size);
             assert!(head + length == size || size > 2 * POISON_BYTE_MAX);

@@ -164,7 +164,7 @@ pub(super) fn allocate(
     mut call: impl FnMut(Option<usize>) -> usize,
 ) -> usize {
     let Some(admission) = gate::admit(frame, real.function().family()) else {
-        return call(None);
+        return with_room(call(None), || call(None));
     };
     let Some((size, room)) = room(real, size, admission) else {
         return call(None);
@@ -181,10 +181,20 @@ pub(super) fn allocate(
         let _outer = Outer::begin(frame);
         call(asked)
     };
+    let block = with_room(block, || call(asked));
     if block != 0 {
         record(block, (size, room.flags), admission);
     }
     block
+}
+
+/// What an allocation gave, or gives when it failed and memory that was withheld has gone back.
+fn with_room(block: usize, again: impl FnOnce() -> usize) -> usize {
+    if block != 0 {
+        return block;
+    }
+    let makes_room = || tracker::existing().is_some_and(tracker::Tracker::make_room);
+    if makes_room() { again() } else { block }
 }
 
 /// Places and records a block between guard pages, when it is its turn.

@@ -11,6 +11,7 @@ use super::functions::Function;
 use super::real::Real;
 use super::targets::Variant;
 use super::{chunk, gate, outer, unknown};
+use crate::ledger::record::flag;
 use crate::ledger::{BlockState, FamilyId, Found};
 use crate::memory::Address;
 use crate::memory::reentry::{OurOwnWork, is_our_own_work};
@@ -129,6 +130,7 @@ fn is_stale(found: &Found<'_>, real: Real, block: usize) -> bool {
     let (asked, used) = (size.get(), real.function().family());
     let is_mismatch = found.state() == Some(BlockState::Live) && family != used;
     is_mismatch
+        && found.flags() & flag::GUARDED == 0
         && real.is_standard()
         && matches!(
             family,

@@ -45,17 +45,24 @@ static MAPPED_BYTE_COUNT: AtomicUsize = AtomicUsize::new(0);
 
 /// Whether `byte_count` more bytes of address space leave the program its share.
 fn may_take(byte_count: usize) -> bool {
+    let mapped = MAPPED_BYTE_COUNT.load(Ordering::Relaxed);
+    is_within(mapped, byte_count, address_limit())
+}
+
+/// Whether the program may have only so much address space.
+#[must_use]
+pub fn addresses_are_limited() -> bool {
+    address_limit() != libc::RLIM_INFINITY
+}
+
+fn address_limit() -> libc::rlim_t {
     let mut limit = libc::rlimit {
         rlim_cur: libc::RLIM_INFINITY,
         rlim_max: libc::RLIM_INFINITY,
     };
     // SAFETY: a place for one limit. Asked each time, because a program may set it at any time.
     unsafe { libc::getrlimit(libc::RLIMIT_AS, &raw mut limit) };
-    is_within(
-        MAPPED_BYTE_COUNT.load(Ordering::Relaxed),
-        byte_count,
-        limit.rlim_cur,
-    )
+    limit.rlim_cur
 }
 
 /// The judgement over what we have, what we want more, and the limit.

@@ -74,7 +74,11 @@ impl Explicit<'_> {
                 return Some(address);
             }
         }
-        let Some(address) = allocate_real(request, room) else {
+        let again = || {
+            let helped = self.tracker.make_room_for_own();
+            helped.then(|| allocate_real(request, room)).flatten()
+        };
+        let Some(address) = allocate_real(request, room).or_else(again) else {
             glibc::set_errno(libc::ENOMEM);
             return None;
         };

@@ -12,7 +12,7 @@ use crate::detect::fault::{self, Fault};
 use crate::detect::finding::Access;
 use crate::detect::guard::{Guard, HeldQueues, Nearby};
 use crate::detect::{Finding, FindingKind};
-use crate::ledger::{BlockRecord, Event, Found, Outcome};
+use crate::ledger::{BlockRecord, Event, Found, Outcome, Ticket};
 use crate::memory::lock::Lock;
 use crate::memory::reentry::OurOwnWork;
 use crate::memory::sync::{AtomicU32, AtomicU64, Ordering};
@@ -199,9 +199,23 @@ impl Tracker {
 
     /// Stores what an access was, in the signal handler.
     fn report_fault(&self, fault: Fault, nearby: Nearby) {
-        let Some((record, kind, offset)) = self.judge_access(fault.address, nearby) else {
+        if let Some(judged) = self.judge_access(fault.address, nearby) {
+            self.report_access(fault, judged);
+        }
+    }
+
+    /// Stores the access to a closed block, in the signal handler.
+    fn report_closed(&self, fault: Fault, ticket: Ticket) {
+        let Some(record) = self.ledger.read(ticket) else {
             return;
         };
+        if let Some((kind, offset)) = diagnose::access_kind(&record, fault.address) {
+            self.report_access(fault, (record, kind, offset));
+        }
+    }
+
+    fn report_access(&self, fault: Fault, judged: (BlockRecord, FindingKind, i64)) {
+        let (record, kind, offset) = judged;
         // One past the instruction, where a return address would be.
         let return_address = fault.instruction + 1;
         let place = EventPlace {
@@ -254,11 +268,22 @@ impl Tracker {
     }
 }
 
+/// Makes sure that accesses to closed pages come to us; `false` where that is not possible.
+pub(super) fn watch_accesses() -> bool {
+    fault::install(judge)
+}
+
 /// Decides, in the signal handler, whether an access may go on.
 fn judge(fault: Fault) -> bool {
     let Some(tracker) = existing() else {
         return false;
     };
+    if let Some(ticket) = tracker.closed.find(fault.address) {
+        if let Some(_ours) = OurOwnWork::begin() {
+            tracker.report_closed(fault, ticket);
+        }
+        return tracker.closed.let_pass(fault.address);
+    }
     let Some(guard) = tracker.guarded.guard.get() else {
         return false;
     };

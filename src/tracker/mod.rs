@@ -47,6 +47,7 @@ pub mod verify;
 
 use crate::capture::{Capture, EventPlace};
 use crate::detect::Finding;
+use crate::detect::closed::Closed;
 use crate::detect::diagnose::Occurrence;
 use crate::detect::quarantine::Quarantine;
 use crate::detect::store::FindingStore;
@@ -69,6 +70,7 @@ pub struct Tracker {
     families: Families,
     findings: FindingStore,
     quarantine: Quarantine,
+    closed: Closed,
     kept: Kept,
     guarded: Guarded,
     /// Whether blocks have glibc's words around them.
@@ -121,12 +123,15 @@ fn build() -> Option<&'static Tracker> {
     Some(built)
 }
 
-/// A thread ends: what it withheld goes back, and its corner of the ledger is free.
+/// A thread ends: most of what it withheld goes back, and its corner of the ledger is free.
 fn leave_thread() {
     let (Some(tracker), Some(_ours)) = (existing(), OurOwnWork::begin()) else {
         return;
     };
-    tracker.drain_quarantine();
+    if let Some(corner) = tracker.ledger.corner_index() {
+        let evict = |ticket| tracker.evict(ticket);
+        tracker.quarantine.leave(corner, evict);
+    }
     tracker.ledger.leave();
 }
 
@@ -139,6 +144,7 @@ impl Tracker {
             families: Families::default(),
             findings: FindingStore::default(),
             quarantine: Quarantine::default(),
+            closed: Closed::default(),
             kept: Kept::default(),
             guarded: Guarded::default(),
             heap_is_glibcs,
@@ -215,6 +221,8 @@ impl Tracker {
     /// Blocks and bytes withheld now.
     #[must_use]
     pub fn withheld(&self) -> (u64, u64) {
-        self.quarantine.held()
+        let (blocks, bytes) = self.quarantine.held();
+        let (closed_blocks, closed_bytes, _) = self.closed.held();
+        (blocks + closed_blocks, bytes + closed_bytes)
     }
 }

@@ -5,9 +5,11 @@
     reason = "looks at blocks whose release it has won, and gives them back"
 )]
 
+use super::guarded::watch_accesses;
 use super::session::Check;
 use super::{Tracker, glibc};
 use crate::capture::EventPlace;
+use crate::detect::closed::Closed;
 use crate::detect::damage::{self, Damage};
 use crate::detect::diagnose::{self, Attempt};
 use crate::detect::quarantine::Quarantine;
@@ -16,6 +18,7 @@ use crate::ledger::record::flag;
 use crate::ledger::{
     BlockRecord, BlockState, Event, FamilyId, Found, Outcome, ThreadNumber, Ticket,
 };
+use crate::memory::reentry::OurOwnWork;
 use crate::memory::sync::spin;
 use crate::memory::{Address, ByteCount, regions};
 
@@ -76,7 +79,7 @@ impl Tracker {
         }
         let withhold = release.may_withhold
             && self.session.is_on(Check::Quarantine)
-            && Quarantine::takes(size.get() as u64);
+            && (Quarantine::takes(size.get() as u64) || Closed::takes(size));
         let event = if withhold {
             Event::Withhold
         } else {
@@ -121,25 +124,46 @@ impl Tracker {
                 ReleaseVerdict::Execute
             };
         }
-        let Some(corner) = self.ledger.corner_index() else {
-            return match self.ledger.evict(ticket) {
-                Some(_) if !keep => ReleaseVerdict::Execute,
-                _ => ReleaseVerdict::Withheld,
-            };
-        };
         // SAFETY: this thread won the release, and the quarantine does not have the block yet.
         unsafe { redzone::poison(block, size) };
         found.set_flags(flags | flag::POISONED);
-        let evict = |oldest| self.evict(oldest);
-        if keep
-            || self
-                .quarantine
-                .withhold(corner, ticket, size.get() as u64, evict)
-        {
-            return ReleaseVerdict::Withheld;
+        if !keep {
+            self.lock_away(ticket, size);
         }
-        self.evict(ticket);
         ReleaseVerdict::Withheld
+    }
+
+    /// Puts a filled block into the quarantine, or gives it back where there is no place for it.
+    #[inline]
+    fn lock_away(&self, ticket: Ticket, size: ByteCount) {
+        let evict = |oldest| self.evict(oldest);
+        let is_withheld = if Closed::takes(size) {
+            watch_accesses() && self.closed.withhold(ticket, size, evict)
+        } else {
+            self.ledger.corner_index().is_some_and(|corner| {
+                let byte_count = size.get() as u64;
+                self.quarantine.withhold(corner, ticket, byte_count, evict)
+            })
+        };
+        if !is_withheld {
+            self.evict(ticket);
+        }
+    }
+
+    /// Gives back what is withheld, because memory or addresses are short. `true` when that may have
+    /// helped.
+    #[cold]
+    pub fn make_room(&self) -> bool {
+        let Some(_ours) = OurOwnWork::begin() else {
+            return false;
+        };
+        self.make_room_for_own()
+    }
+
+    /// The same for our own functions, with the reentry flag up.
+    pub(super) fn make_room_for_own(&self) -> bool {
+        self.drain_quarantine();
+        self.closed.drain(|ticket| self.evict(ticket))
     }
 
     /// Withholds a block that was released with [`Event::Withhold`] because it moved elsewhere.
@@ -152,14 +176,7 @@ impl Tracker {
             self.kept.count(size);
             return;
         }
-        let is_withheld = self.ledger.corner_index().is_some_and(|corner| {
-            let evict = |oldest| self.evict(oldest);
-            self.quarantine
-                .withhold(corner, ticket, size.get() as u64, evict)
-        });
-        if !is_withheld {
-            self.evict(ticket);
-        }
+        self.lock_away(ticket, size);
     }
 
     /// Reports the damage around a block whose release this thread has won, unless that has been

@@ -10,6 +10,7 @@ use super::release::{ReleaseVerdict, was_repaired};
 use super::session::Check;
 use super::{Tracker, glibc};
 use crate::capture::EventPlace;
+use crate::detect::closed::Closed;
 use crate::detect::damage;
 use crate::detect::diagnose::{self, Attempt};
 use crate::detect::quarantine::Quarantine;
@@ -147,7 +148,7 @@ impl Tracker {
             && !diagnose::is_released(old.state)
             && old.flags & (flag::GUARDED | flag::ADOPTED) == 0
             && self.session.is_on(Check::Quarantine)
-            && Quarantine::takes(old.size.get() as u64)
+            && (Quarantine::takes(old.size.get() as u64) || Closed::takes(old.size))
             && moves_to_grow(old.size.get(), size);
         if moves { self.fresh(size) } else { None }
     }

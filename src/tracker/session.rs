@@ -7,6 +7,7 @@ use super::options::Options;
 pub use super::options::{Check, Scope};
 use super::{Tracker, existing};
 use crate::detect::Finding;
+use crate::detect::closed::HeldClosed;
 use crate::detect::guard::HeldQueues;
 use crate::detect::store::HeldFindings;
 use crate::ledger::Epoch;
@@ -318,6 +319,7 @@ struct HeldLocks {
     _families: HeldFamilies<'static>,
     _findings: HeldFindings<'static>,
     _slots: Option<HeldQueues<'static>>,
+    _closed: HeldClosed<'static>,
 }
 
 thread_local! {
@@ -339,6 +341,7 @@ pub(super) extern "C" fn before_fork() {
         _families: tracker.families.hold(),
         _findings: tracker.findings.hold(),
         _slots: tracker.guarded.hold(),
+        _closed: tracker.closed.hold(),
     };
     let _ = HELD.try_with(|held| held.replace(Some(ManuallyDrop::new(locks))));
 }

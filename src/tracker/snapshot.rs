@@ -139,7 +139,7 @@ impl Tracker {
     pub fn statistics(&self) -> Statistics {
         Statistics {
             sums: self.ledger.sums(),
-            withheld: self.quarantine.held(),
+            withheld: self.withheld(),
             kept: self.kept.totals(),
             dropped_copied_result_count: self.dropped_copied_result_count(),
             unguarded_block_count: self.guarded.refused_count(),

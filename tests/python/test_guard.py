@@ -200,3 +200,58 @@ for block in blocks:
     assert finished.status == 0, finished.err
     (finding,) = json.loads(finished.out)
     assert (finding["kind"], finding["count"]) == ("heap-overflow", 10)
+
+
+LARGE = """
+import ctypes, json, resource, sys, heapledger
+heapledger.start(scope="explicit")
+from heapledger._native.library import file_path
+library = ctypes.CDLL(str(file_path()))
+library.hl_malloc.restype = ctypes.c_void_p
+library.hl_malloc.argtypes = [ctypes.c_size_t]
+library.hl_free.argtypes = [ctypes.c_void_p]
+"""
+
+
+@pytest.mark.parametrize("size", [1 << 20, 8 << 20, 300 << 20])
+def test_a_view_of_a_large_released_block_is_caught_without_the_check(
+    run_python: Callable[..., Program], size: int
+) -> None:
+    source = f"""
+block = library.hl_malloc({size})
+view = (ctypes.c_double * ({size} // 8)).from_address(block)
+view[{size} // 16] = 1.5
+library.hl_free(block)
+view[{size} // 16] = view[{size} // 16] + 1  # the line
+view[0] = 7.0
+heapledger.check()
+assert heapledger.stats().quarantined_blocks == 1
+"""
+    finished = run_python(LARGE + source + TAIL)
+    assert (finished.status, finished.err) == (0, "")
+    findings = json.loads(finished.out)
+    assert {finding["kind"] for finding in findings} == {"use-after-free"}
+    assert {finding["block"]["offset"] for finding in findings} == {0, size // 2}
+    caught = next(finding for finding in findings if finding["block"]["offset"])
+    assert "a read," in caught["message"]
+    python = [frame for frame in caught["stacks"]["here"] if frame["language"] == "python"]
+    assert (LARGE + source).splitlines()[python[0]["line"] - 1].endswith("# the line")
+
+
+def test_large_blocks_take_neither_memory_nor_scarce_addresses(
+    run_python: Callable[..., Program],
+) -> None:
+    work = """
+def churn(size, count):
+    for _ in range(count):
+        block = library.hl_malloc(size)
+        assert block
+        ctypes.memset(block, 1, size)
+        library.hl_free(block)
+churn(32 << 20, 100)
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+assert peak < 200, peak
+"""
+    assert run_python(LARGE + work).err == ""
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_AS, (1 << 31, 1 << 31))\n"
+    assert run_python(limit + LARGE + work + "churn(512 << 20, 5)").err == ""

@@ -127,6 +127,12 @@ pub(super) fn thread_state() -> Option<Address> {
     (state != 0 && Address::of(&raw const here).get() < began).then(|| Address::new(state))
 }
 
+/// A number that changes with every foreign call of this thread.
+#[must_use]
+pub fn sequence() -> usize {
+    get(Word::ForeignSequence)
+}
+
 #[inline]
 fn next_sequence() {
     set(

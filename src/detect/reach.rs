@@ -56,6 +56,8 @@ struct Block {
 pub struct Walk {
     /// By address; they do not overlap.
     blocks: Vec<Block>,
+    /// From the first byte of the first to the last byte of the last: most words lie outside.
+    bounds: Range<usize>,
     large: Vec<(usize, usize)>,
     filter: Vec<u64>,
     filter_shift: u32,
@@ -82,6 +84,8 @@ impl Walk {
             .clamp(FILTER_BIT_COUNT_MIN, FILTER_BIT_COUNT_MAX)
             .next_power_of_two();
         let mut walk = Self {
+            bounds: blocks.first().map_or(0, |block| block.start)
+                ..blocks.iter().map(|block| block.end).max().unwrap_or(0),
             large: Vec::new(),
             filter: vec![0; bit_count / u64::BITS as usize],
             filter_shift: usize::BITS - bit_count.trailing_zeros(),
@@ -114,6 +118,9 @@ impl Walk {
     }
 
     fn may_be_filed(&self, word: usize) -> bool {
+        if !self.bounds.contains(&word) {
+            return false;
+        }
         let bit = self.filter_bit(word >> PAGE_BITS);
         let filed = self.filter.get(bit / 64).copied().unwrap_or(0);
         filed >> (bit % 64) & 1 != 0
@@ -150,6 +157,15 @@ impl Walk {
                 }
             }
         }
+    }
+
+    /// The blocks at whose beginning words point.
+    pub fn begun_at(&self, words: impl Iterator<Item = usize>) -> impl Iterator<Item = Address> {
+        words.filter_map(|word| {
+            let position = self.may_be_filed(word).then(|| self.position(word))??;
+            let block = self.blocks.get(position)?;
+            (word - block.start <= BEGINNING_BYTES).then_some(Address::new(block.start))
+        })
     }
 
     fn is_beginning(&self, position: usize, word: usize) -> bool {

@@ -72,6 +72,7 @@ pub struct Tracker {
     quarantine: Quarantine,
     closed: Closed,
     kept: Kept,
+    last_search: references::LastSearch,
     guarded: Guarded,
     /// Whether blocks have glibc's words around them.
     heap_is_glibcs: bool,
@@ -146,6 +147,7 @@ impl Tracker {
             quarantine: Quarantine::default(),
             closed: Closed::default(),
             kept: Kept::default(),
+            last_search: references::LastSearch::default(),
             guarded: Guarded::default(),
             heap_is_glibcs,
             top: if heap_is_glibcs {

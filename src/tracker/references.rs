@@ -23,6 +23,7 @@ use crate::detect::leak;
 use crate::detect::reach::{Holding, Walk};
 use crate::ledger::record::flag;
 use crate::ledger::{BlockRecord, BlockState, Epoch, FamilyId};
+use crate::memory::lock::Lock;
 use crate::memory::peek::peek;
 use crate::memory::writable::{self, TouchedPages};
 use crate::memory::{Address, own_ranges};
@@ -86,7 +87,17 @@ impl Tracker {
             Holding::OtherLeak,
         );
         if wanted().any(|block| search.is_unreached_and_not_handed(block)) {
-            search.everything_else(Address::of(&raw const here));
+            let now = Moment::of(self);
+            let begun = self.last_search.made_at(now).unwrap_or_else(|| {
+                let begun = search.everything_else(Address::of(&raw const here));
+                if search.is_complete {
+                    self.last_search.keep(now, &begun);
+                }
+                begun
+            });
+            let words = begun.iter().map(|block| block.get());
+            search.walk.see(words, |_| Holding::Elsewhere);
+            search.follow(Holding::Elsewhere);
         }
         search.begin_at(wanted(), Holding::OtherLeak);
         search.walk.end_at(Holding::Nowhere);
@@ -121,7 +132,10 @@ impl Search {
     fn images(&mut self) {
         let data = writable::image_data();
         for range in &data {
-            self.search(range, &[], |place| Holding::Image(Address::new(place)));
+            self.search(range, &[], |walk, first, words| {
+                let origin = |index| Holding::Image(Address::new(first + index * WORD));
+                walk.see(words.iter().copied(), origin);
+            });
         }
         self.follow(Holding::Unknown);
         self.passed_over.extend(data);
@@ -141,12 +155,13 @@ impl Search {
         !is_handed(block) && self.walk.holding(block.address) == Holding::Unknown
     }
 
-    /// Searches all other writable memory; what lies below `here` on this thread's stack is ours.
-    fn everything_else(&mut self, here: Address) {
+    /// Searches all other writable memory for the beginnings of blocks; what lies below `here` on this
+    /// thread's stack is ours.
+    fn everything_else(&mut self, here: Address) -> Vec<Address> {
         // Our own ranges last: what we map meanwhile is not among the mappings.
         let (Some(mappings), Some(own)) = (writable::mappings(), own_ranges::all()) else {
             self.is_complete = false;
-            return;
+            return Vec::new();
         };
         let mut passed_over = std::mem::take(&mut self.passed_over);
         let stack = mappings.iter().find(|range| range.contains(&here.get()));
@@ -155,15 +170,18 @@ impl Search {
         passed_over.extend(self.walk.extents());
         passed_over.sort_unstable_by_key(|range| range.start);
         let touched = TouchedPages::open();
+        let mut begun = Vec::new();
         for mapping in &mappings {
             for start in mapping.clone().step_by(CHUNK_BYTES) {
                 let chunk = start..mapping.end.min(start + CHUNK_BYTES);
                 if touched.is_any_in(&chunk) {
-                    self.search(&chunk, &passed_over, |_| Holding::Elsewhere);
+                    self.search(&chunk, &passed_over, |walk, _, words| {
+                        begun.extend(walk.begun_at(words.iter().copied()));
+                    });
                 }
             }
         }
-        self.follow(Holding::Elsewhere);
+        begun
     }
 
     fn follow(&mut self, otherwise: Holding) {
@@ -186,13 +204,15 @@ impl Search {
         self.is_complete &= self.copied_byte_count < SEARCHED_BYTE_MAX;
     }
 
-    /// Looks at the words of a range, but for those in `passed_over`, which is sorted.
+    /// Shows `look` the words of a range with the address of the first, but for those in
+    /// `passed_over`, which is sorted.
     fn search(
         &mut self,
         range: &Range<usize>,
         passed_over: &[Range<usize>],
-        origin: impl Fn(usize) -> Holding,
+        mut look: impl FnMut(&mut Walk, usize, &[usize]),
     ) {
+        let mut words = Vec::new();
         for start in (range.start.next_multiple_of(WORD)..range.end).step_by(CHUNK_BYTES) {
             let end = range.end.min(start + CHUNK_BYTES);
             self.copied_byte_count += end - start;
@@ -201,18 +221,57 @@ impl Search {
                 return;
             }
             let length = (end - start) / WORD * WORD;
-            let mut buffer = std::mem::take(&mut self.buffer);
-            if let Some(bytes) = buffer.get_mut(..length) {
-                copy(start, bytes);
-                for part in outside(start..start + length, passed_over) {
-                    let first = part.start;
-                    let bytes = bytes.get(first - start..part.end - start);
-                    let words = bytes.into_iter().flat_map(words_of);
-                    self.walk.see(words, |index| origin(first + index * WORD));
+            let Some(bytes) = self.buffer.get_mut(..length) else {
+                return;
+            };
+            copy(start, bytes);
+            words.clear();
+            words.extend(words_of(bytes));
+            for part in outside(start..start + length, passed_over) {
+                let place = |address: usize| (address - start) / WORD;
+                if let Some(words) = words.get(place(part.start)..place(part.end)) {
+                    look(&mut self.walk, part.start, words);
                 }
             }
-            self.buffer = buffer;
         }
+    }
+}
+
+/// When a search was made: as long as nothing is recorded or released, and this thread makes no
+/// foreign call, a second search finds what the first one found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Moment {
+    total_block_count: u64,
+    live_block_count: u64,
+    foreign_calls: usize,
+}
+
+impl Moment {
+    fn of(tracker: &Tracker) -> Self {
+        let sums = tracker.ledger.sums();
+        Self {
+            total_block_count: sums.total_blocks,
+            live_block_count: sums.live_blocks,
+            foreign_calls: foreign::sequence(),
+        }
+    }
+}
+
+/// What the last search of everything found: whoever asks about several marks, as a test suite does
+/// after each test, pays for it once.
+#[derive(Debug, Default)]
+pub(super) struct LastSearch(Lock<Option<(Moment, Vec<Address>)>>);
+
+impl LastSearch {
+    fn made_at(&self, now: Moment) -> Option<Vec<Address>> {
+        let last = self.0.lock();
+        last.as_ref()
+            .filter(|(then, _)| *then == now)
+            .map(|(_, begun)| begun.clone())
+    }
+
+    fn keep(&self, now: Moment, begun: &[Address]) {
+        *self.0.lock() = Some((now, begun.to_vec()));
     }
 }
 

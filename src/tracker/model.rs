@@ -259,7 +259,12 @@ impl Model {
             return self.released(block);
         }
         let old = self.live.remove(&block).expect("live");
-        self.given_back.insert(block);
+        // A block that grows moves, and its old memory is withheld where it is not too large.
+        if size > old.size {
+            self.withhold(block, old.size);
+        } else {
+            self.given_back.insert(block);
+        }
         let kept = old.size.min(size);
         self.handed_out(moved.expect("memory"), size, (kept, old.fill));
     }

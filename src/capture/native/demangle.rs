@@ -60,6 +60,13 @@ mod tests {
     }
 
     #[test]
+    fn what_the_compiler_hangs_on_a_name_is_left_out() {
+        let moved = "_ZN3app4grow17h0123456789abcdefE.llvm.3232084482069533677";
+        assert_eq!(readable(moved), "app::grow");
+        assert_eq!(readable("_ZN3app4growEv.cold"), "app::grow");
+    }
+
+    #[test]
     fn a_name_without_end_is_cut() {
         let long = "x".repeat(5_000);
         assert_eq!(readable(&long).len(), NAME_BYTE_MAX + 3);

@@ -10,9 +10,17 @@
 )]
 
 use crate::memory::Address;
+use crate::memory::peek::peek;
 use once_cell::race::OnceNonZeroUsize;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::num::NonZeroUsize;
+use std::ops::Range;
+
+/// How an ELF file of 64 bits begins, and the bytes of its header and of each program header.
+const MAGIC: &[u8] = b"\x7fELF\x02";
+const HEADER_BYTES: usize = 64;
+const SEGMENT_BYTES: usize = 56;
+const SEGMENT_COUNT_MAX: usize = 64;
 
 /// A loaded object, as it is while code of it runs on the calling thread.
 #[derive(Clone, Copy, Debug)]
@@ -112,17 +120,15 @@ impl Loaded {
 
     /// The program headers, from the beginning of the object: 56 bytes each.
     pub(super) fn program_headers(&self) -> Option<impl Iterator<Item = &[u8]>> {
-        const HEADER_COUNT_MAX: usize = 64;
-        const HEADER_BYTES: usize = 56;
-        let header = self.bytes(self.start, 64)?;
-        if header.get(..5)? != b"\x7fELF\x02" {
+        let header = self.bytes(self.start, HEADER_BYTES)?;
+        if !header.starts_with(MAGIC) {
             return None;
         }
         let first = self.start.checked_add(number_at(header, 32, 8)?)?;
-        let count = number_at(header, 56, 2)?.min(HEADER_COUNT_MAX);
+        let count = number_at(header, 56, 2)?.min(SEGMENT_COUNT_MAX);
         Some(
             (0..count)
-                .map_while(move |index| self.bytes(first + index * HEADER_BYTES, HEADER_BYTES)),
+                .map_while(move |index| self.bytes(first + index * SEGMENT_BYTES, SEGMENT_BYTES)),
         )
     }
 }
@@ -160,13 +166,47 @@ fn by_function(function: FindObject, place: Address) -> Option<Loaded> {
     }
     // SAFETY: the entry of a loaded object, which stays as `Loaded::name` says.
     let entry = unsafe { &*found.link_map };
+    let part = found.start.expose_provenance()..found.end.expose_provenance();
+    let whole = whole_extent(entry.bias, &part).unwrap_or(part);
     Some(Loaded {
-        start: found.start.expose_provenance(),
-        end: found.end.expose_provenance(),
+        start: whole.start,
+        end: whole.end,
         bias: entry.bias,
         unwind_table: found.unwind_table.expose_provenance(),
         name: entry.name,
     })
+}
+
+/// Where all of an object lies of which glibc names a part: an object with a gap between its segments, as
+/// lld makes them, has an entry for each. `None` when the part begins with the object's header and so is
+/// the whole. Read through the kernel: it is a guess that the header is where addresses count from.
+fn whole_extent(bias: usize, part: &Range<usize>) -> Option<Range<usize>> {
+    let mut header = [0; HEADER_BYTES];
+    let is_header = |header: &[u8]| header.starts_with(MAGIC);
+    if bias == 0
+        || bias >= part.start
+        || (peek(Address::new(part.start), &mut header) && is_header(&header))
+    {
+        return None;
+    }
+    let readable = peek(Address::new(bias), &mut header);
+    if !readable || !is_header(&header) {
+        return None;
+    }
+    let first = bias.checked_add(number_at(&header, 32, 8)?)?;
+    let count = number_at(&header, 56, 2)?.min(SEGMENT_COUNT_MAX);
+    let mut end = part.end;
+    for index in 0..count {
+        let mut segment = [0; SEGMENT_BYTES];
+        if !peek(Address::new(first + index * SEGMENT_BYTES), &mut segment) {
+            return None;
+        }
+        if number_at(&segment, 0, 4)? == libc::PT_LOAD as usize {
+            let size = number_at(&segment, 40, 8)?;
+            end = end.max(bias + number_at(&segment, 16, 8)?.checked_add(size)?);
+        }
+    }
+    Some(bias..end)
 }
 
 /// A question to `dl_iterate_phdr` and its answer.

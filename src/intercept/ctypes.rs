@@ -119,7 +119,8 @@ impl Call {
             return;
         };
         let is_direct = entry::is_entry(self.function);
-        let mut notes = ForeignNotes::new(is_direct, python::top_frame());
+        let mut notes = ForeignNotes::new(is_direct, python::top_frame())
+            .of_arguments(self.interface, self.arguments);
         let notes = NonNull::from(&mut notes);
         let _call = ForeignCall::begin(notes, function, frame, python::thread_state());
         if truncation::is_waiting() {

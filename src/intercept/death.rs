@@ -15,9 +15,9 @@ use std::ffi::c_void;
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use super::{leave, truncation};
+use super::{given, leave, truncation};
 use crate::memory::reentry::{OurOwnWork, is_our_own_work};
-use crate::tracker;
+use crate::tracker::{self, guarded};
 
 type Action = libc::sigaction;
 type Handler = extern "C" fn(i32, *mut libc::siginfo_t, *mut c_void);
@@ -52,6 +52,9 @@ const CRASHES: [i32; 5] = [
     libc::SIGSEGV,
 ];
 
+/// The place of the stack pointer among the registers.
+const STACK_POINTER: usize = libc::REG_RSP as usize;
+
 /// Whether our handler stands in the place of default actions.
 static IS_ON: AtomicBool = AtomicBool::new(false);
 /// The thread that ends the process, as process and thread number; zero before.
@@ -68,7 +71,21 @@ pub(super) fn begin() {
     for signal in DEADLY {
         if ask(signal).sa_sigaction == libc::SIG_DFL {
             set(signal, &ours(&default_action()));
+        } else {
+            stand_behind_guard(signal);
         }
+    }
+}
+
+/// Stands in the place of the default action that follows where the check `guard` has its handler.
+fn stand_behind_guard(signal: i32) {
+    let mut next = default_action();
+    // SAFETY: asks only, with a place for the answer.
+    let asked = unsafe { guarded::register(signal, std::ptr::null(), &raw mut next) };
+    if asked.is_some() && next.sa_sigaction == libc::SIG_DFL {
+        let ours = ours(&default_action());
+        // SAFETY: a complete action, as in `set`.
+        unsafe { guarded::register(signal, &raw const ours, std::ptr::null_mut()) };
     }
 }
 
@@ -80,7 +97,21 @@ pub(super) fn end() {
     for signal in DEADLY {
         if is_ours(&ask(signal)) {
             set(signal, &default_action());
+        } else {
+            leave_guard(signal);
         }
+    }
+}
+
+/// Ends what [`stand_behind_guard`] began.
+fn leave_guard(signal: i32) {
+    let mut next = default_action();
+    // SAFETY: asks only, with a place for the answer.
+    let asked = unsafe { guarded::register(signal, std::ptr::null(), &raw mut next) };
+    if asked.is_some() && is_ours(&next) {
+        let default = default_action();
+        // SAFETY: a complete action, as in `set`.
+        unsafe { guarded::register(signal, &raw const default, std::ptr::null_mut()) };
     }
 }
 
@@ -126,7 +157,7 @@ pub fn hold_crashing_threads() {
     }
 }
 
-extern "C" fn on_signal(signal: i32, info: *mut libc::siginfo_t, _context: *mut c_void) {
+extern "C" fn on_signal(signal: i32, info: *mut libc::siginfo_t, context: *mut c_void) {
     // In a child that shares its parent's memory for a moment nothing may be written.
     let is_this_process =
         tracker::existing().is_some_and(|tracker| tracker.session().is_this_process());
@@ -138,7 +169,10 @@ extern "C" fn on_signal(signal: i32, info: *mut libc::siginfo_t, _context: *mut 
         let info = unsafe { &*info };
         // SAFETY: reads one word; only for SIGSEGV is it looked at, which comes with an address.
         let address = unsafe { info.si_addr() }.addr();
-        speak(signal, address);
+        // SAFETY: with `SA_SIGINFO` the kernel passes the registers of the interrupted thread.
+        let context = unsafe { &*context.cast::<libc::ucontext_t>() };
+        let stack_pointer = context.uc_mcontext.gregs[STACK_POINTER];
+        speak(signal, address, usize::try_from(stack_pointer).unwrap_or(0));
     }
     set(signal, &default_action());
     // SAFETY: with `SA_SIGINFO` the kernel passes what it knows of the signal.
@@ -151,11 +185,15 @@ extern "C" fn on_signal(signal: i32, info: *mut libc::siginfo_t, _context: *mut 
 }
 
 /// Writes the report, unless it is our own work that was interrupted: then its locks are held.
-fn speak(signal: i32, address: usize) {
+fn speak(signal: i32, address: usize, stack_pointer: usize) {
     if is_our_own_work() {
         return;
     }
     if let Some(tracker) = tracker::existing() {
+        if CRASHES.contains(&signal) {
+            let _ours = OurOwnWork::begin();
+            given::look_at_death(tracker, stack_pointer);
+        }
         if signal == libc::SIGSEGV {
             let _ours = OurOwnWork::begin();
             truncation::look_at_fault(tracker, address);

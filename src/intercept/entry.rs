@@ -70,6 +70,14 @@ impl Frame {
         }
     }
 
+    /// A place on the stack where no call was received: it can only be compared with others.
+    pub(super) fn at(stack_pointer: usize) -> Self {
+        Self {
+            place: std::ptr::without_provenance(stack_pointer),
+            frame_pointer: 0,
+        }
+    }
+
     /// A frame made of a place that holds an address, for tests.
     #[cfg(test)]
     #[expect(

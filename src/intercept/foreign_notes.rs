@@ -10,6 +10,7 @@
 use std::ptr::NonNull;
 
 use super::entry::Frame;
+use super::ffi_layout::CallInterface;
 use super::stack;
 use crate::capture::foreign::{self, ForeignFunctionId, OuterCall, ThreadState};
 use crate::memory::Address;
@@ -33,6 +34,8 @@ pub(super) struct ForeignNotes {
     python_frame: usize,
     /// The function called, when the call was seen at the type of its object.
     made_by_type: usize,
+    /// How the call is made, and the array of places of its arguments; both outlive the call.
+    given: Option<(NonNull<CallInterface>, usize)>,
     block_count: usize,
     blocks: [Address; NOTED_BLOCK_COUNT_MAX],
 }
@@ -44,6 +47,7 @@ impl ForeignNotes {
             is_direct,
             python_frame,
             made_by_type: 0,
+            given: None,
             block_count: 0,
             blocks: [Address::NULL; NOTED_BLOCK_COUNT_MAX],
         }
@@ -55,6 +59,19 @@ impl ForeignNotes {
             made_by_type: function,
             ..self
         }
+    }
+
+    /// The same for a call whose arguments are known.
+    pub(super) fn of_arguments(self, interface: NonNull<CallInterface>, places: usize) -> Self {
+        Self {
+            given: Some((interface, places)),
+            ..self
+        }
+    }
+
+    /// What the call was given, when it is known.
+    pub(super) fn given(&self) -> Option<(NonNull<CallInterface>, usize)> {
+        self.given
     }
 
     /// Whether these are the notes on a call of `function` that was seen at the type already.

@@ -26,6 +26,7 @@ mod foreign_calls;
 mod foreign_notes;
 mod functions;
 mod gate;
+mod given;
 mod hand_over;
 mod image;
 mod install;

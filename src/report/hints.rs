@@ -158,18 +158,21 @@ fn python_line(stack: &[Frame]) -> Option<(&str, u32)> {
     })
 }
 
-/// `__del__` is called once for each object, so two such releases of one block are those of two
-/// objects with the same pointer.
+/// `__del__` is called once for each object, so when two of one class meet at one block, two objects
+/// have the same pointer.
 fn copied_wrapper(evidence: &Evidence<'_>) -> Option<String> {
-    if evidence.finding.kind != FindingKind::DoubleFree {
-        return None;
-    }
+    let what = match evidence.finding.kind {
+        FindingKind::DoubleFree => "released",
+        // The library reads the block before it comes to releasing it again.
+        FindingKind::UseAfterFree => "destroyed",
+        _ => return None,
+    };
     let first = finalised_class(&evidence.stacks.released)?;
     let second = finalised_class(&evidence.stacks.here)?;
     (first == second).then(|| {
         let wrapper = second.1;
         format!(
-            "released by two copies of one {wrapper} (copy.copy of an owner copies the pointer, not \
+            "{what} by two copies of one {wrapper} (copy.copy of an owner copies the pointer, not \
              the memory)"
         )
     })

@@ -27,6 +27,7 @@ pub mod adopt;
 pub mod allocate;
 mod copied_results;
 pub mod explicit;
+mod given;
 mod glibc;
 pub mod guarded;
 mod kept;

@@ -1,0 +1,25 @@
+//! What a foreign call was given, looked at when the process dies in it: a pointer to a released block
+//! is the likely cause.
+//!
+//! The usual case is a wrapper that was copied: both copies call the library's destroy function, and
+//! the second call reads what the first one released before it comes to releasing anything again.
+
+use super::entry::Frame;
+use super::ffi_layout::Arguments;
+use super::foreign_notes;
+use crate::capture::EventPlace;
+use crate::memory::Address;
+use crate::tracker::Tracker;
+
+/// Reports the released blocks that the foreign call in progress was given, if there is a call.
+/// `stack_pointer` is where the thread was when it was interrupted.
+pub(super) fn look_at_death(tracker: &Tracker, stack_pointer: usize) {
+    let given = foreign_notes::with_notes(Frame::at(stack_pointer), |notes| notes.given());
+    let Some((interface, places)) = given.flatten() else {
+        return;
+    };
+    let arguments = Arguments::of(interface, places);
+    for pointer in arguments.pointers().chain(arguments.structure_words()) {
+        tracker.report_released_argument(Address::new(pointer), EventPlace::UNKNOWN);
+    }
+}

@@ -28,6 +28,7 @@ use crate::memory::peek::peek;
 use crate::memory::writable::{self, TouchedPages};
 use crate::memory::{Address, own_ranges};
 use std::ops::Range;
+use std::sync::MutexGuard;
 
 const WORD: usize = size_of::<usize>();
 /// Bytes copied at a time.
@@ -240,7 +241,7 @@ impl Search {
 /// When a search was made: as long as nothing is recorded or released, and this thread makes no
 /// foreign call, a second search finds what the first one found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Moment {
+pub(super) struct Moment {
     total_block_count: u64,
     live_block_count: u64,
     foreign_calls: usize,
@@ -262,7 +263,14 @@ impl Moment {
 #[derive(Debug, Default)]
 pub(super) struct LastSearch(Lock<Option<(Moment, Vec<Address>)>>);
 
+/// Keeps everybody else out, for the time of a fork.
+pub(super) type HeldSearch<'search> = MutexGuard<'search, Option<(Moment, Vec<Address>)>>;
+
 impl LastSearch {
+    pub(super) fn hold(&self) -> HeldSearch<'_> {
+        self.0.lock()
+    }
+
     fn made_at(&self, now: Moment) -> Option<Vec<Address>> {
         let last = self.0.lock();
         last.as_ref()

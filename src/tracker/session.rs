@@ -5,6 +5,7 @@
 
 use super::options::Options;
 pub use super::options::{Check, Scope};
+use super::references::HeldSearch;
 use super::{Tracker, existing};
 use crate::detect::Finding;
 use crate::detect::closed::HeldClosed;
@@ -320,6 +321,7 @@ struct HeldLocks {
     _findings: HeldFindings<'static>,
     _slots: Option<HeldQueues<'static>>,
     _closed: HeldClosed<'static>,
+    _last_search: HeldSearch<'static>,
 }
 
 thread_local! {
@@ -342,6 +344,7 @@ pub(super) extern "C" fn before_fork() {
         _findings: tracker.findings.hold(),
         _slots: tracker.guarded.hold(),
         _closed: tracker.closed.hold(),
+        _last_search: tracker.last_search.hold(),
     };
     let _ = HELD.try_with(|held| held.replace(Some(ManuallyDrop::new(locks))));
 }

@@ -14,6 +14,8 @@ PROGRAMS = ("correct", "forgets", "frees_twice", "frees_interior", "frees_while_
 def main() -> int:
     """Return 0 when every program survived, as all of them must."""
     commands = {f"{name}.py": [sys.executable, str(HERE / f"{name}.py")] for name in PROGRAMS}
+    unmodified = [sys.executable, "-m", "heapledger", "run", str(HERE / "unmodified.py")]
+    commands = {"heapledger run unmodified.py": unmodified} | commands
     commands["c_program.c"] = [c_program()]
     failed = [name for name, command in commands.items() if not survives(name, command)]
     if failed:

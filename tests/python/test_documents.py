@@ -24,15 +24,18 @@ README = (ROOT / "README.md").read_text()
 def test_the_example_in_the_readme_prints_what_the_readme_shows(tmp_path: Path) -> None:
     program = tmp_path / "app.py"
     program.write_text(block("python"))
+    compiler = [*["c++", "-g", "-O1", "-shared", "-fPIC", "-o"], str(tmp_path / "libcpp.so")]
+    subprocess.run([*compiler, str(ROOT / "examples" / "libcpp.cpp")], check=True)
     finished = subprocess.run(
-        [sys.executable, program.name],
+        [sys.executable, "-m", "heapledger", "run", program.name],
         cwd=tmp_path,
         capture_output=True,
         text=True,
         check=True,
         timeout=60,
     )
-    assert what_stays(finished.stdout) == what_stays(block("text"))
+    assert finished.stdout == "still running\n"
+    assert what_stays(finished.stderr) == what_stays(block("text"))
 
 
 def test_the_two_commands_of_the_readme_exist() -> None:
@@ -96,7 +99,7 @@ def what_stays(text: str) -> list[str]:
     for pattern, same in (
         (r"0x[0-9a-f]+", "ADDRESS"),
         (r"process \d+: .*", "PROCESS"),
-        (r"\S*/app\.py", "app.py"),
+        (r"\S*/(app\.py|libcpp\.cpp)", r"\1"),
     ):
         text = re.sub(pattern, same, text)
     return [line.rstrip() for line in text.strip().splitlines()]

@@ -31,6 +31,18 @@ def test_an_erring_program_is_reported_with_its_lines(name: str) -> None:
             assert place in output
 
 
+def test_an_unmodified_program_is_reported_and_goes_on() -> None:
+    program = EXAMPLES / "unmodified.py"
+    command = [sys.executable, "-m", "heapledger", "run", str(program)]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert (finished.returncode, finished.stdout) == (0, "still running\n"), finished.stderr
+    first = "heapledger: 1 leak (10 blocks, 3,360 bytes), 1 double free"
+    assert finished.stderr.splitlines()[0] == first
+    for mark in ("pointer = lib.get", "block = lib.get", "lib.free_shared_memory("):
+        for place in places(program, mark):
+            assert place in finished.stderr
+
+
 def test_the_correct_program_has_nothing_to_report() -> None:
     output = run_example("correct.py")
     assert "sum 63.0" in output

@@ -248,7 +248,7 @@ pub(super) fn peek_works() -> bool {
     peek(Address::of(here.as_ptr()), &mut copy)
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 

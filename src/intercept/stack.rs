@@ -127,7 +127,7 @@ fn of_started_thread() -> Option<Range> {
     })
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 

@@ -173,7 +173,7 @@ fn offset_in(cache: usize, block: usize) -> Option<usize> {
         .map(|index| index * WORD)
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 

@@ -21,12 +21,21 @@ const PAGE: usize = 4_096;
 /// Pages asked about at a time.
 const PAGE_COUNT_MAX: usize = 128;
 
-/// The writable data of every loaded image but this library, and what belongs to it for the calling
-/// thread (its thread-local variables).
+/// The writable data of loaded images.
+#[derive(Debug, Default)]
+pub struct ImageData {
+    /// Of every image but this library, and what belongs to it for the calling thread (its
+    /// thread-local variables).
+    pub others: Vec<Range<usize>>,
+    /// Of this library: what we keep there is no reference of the program's.
+    pub ours: Vec<Range<usize>>,
+}
+
+/// Finds the writable data of loaded images.
 #[must_use]
-pub fn image_data() -> Vec<Range<usize>> {
-    let mut found: Vec<Range<usize>> = Vec::new();
-    // SAFETY: the callback gets a pointer to a vector that lives until the call returns and is not
+pub fn image_data() -> ImageData {
+    let mut found = ImageData::default();
+    // SAFETY: the callback gets a pointer to a structure that lives until the call returns and is not
     // otherwise used meanwhile.
     unsafe { libc::dl_iterate_phdr(Some(collect), (&raw mut found).cast()) };
     found
@@ -40,7 +49,7 @@ unsafe extern "C" fn collect(
     // SAFETY: the loader passes a description that is valid during the callback.
     let image = unsafe { &*image };
     // SAFETY: `image_data` passed a pointer to this type and waits for our return.
-    let found = unsafe { &mut *found.cast::<Vec<Range<usize>>>() };
+    let found = unsafe { &mut *found.cast::<ImageData>() };
     if image.dlpi_phdr.is_null() {
         return 0;
     }
@@ -58,13 +67,15 @@ unsafe extern "C" fn collect(
         extent(header, start).filter(|_| header.p_type == libc::PT_LOAD)
     };
     let own = collect as *const () as usize;
-    if headers
+    let is_ours = headers
         .iter()
         .filter_map(segment)
-        .any(|range| range.contains(&own))
-    {
-        return 0;
-    }
+        .any(|range| range.contains(&own));
+    let found = if is_ours {
+        &mut found.ours
+    } else {
+        &mut found.others
+    };
     let is_writable = |header: &&libc::Elf64_Phdr| header.p_flags & libc::PF_W != 0;
     found.extend(headers.iter().filter(is_writable).filter_map(segment));
     let locals = image.dlpi_tls_data.addr() as u64;
@@ -164,8 +175,9 @@ mod tests {
             |ranges: &[Range<usize>], address| ranges.iter().any(|range| range.contains(&address));
         assert!(holds(&mappings().expect("readable here"), on_stack));
         let images = image_data();
-        assert!(!holds(&images, OWN.as_ptr().addr()));
-        assert!(holds(&images, (&raw const environ).addr()));
+        assert!(!holds(&images.others, OWN.as_ptr().addr()));
+        assert!(holds(&images.ours, OWN.as_ptr().addr()));
+        assert!(holds(&images.others, (&raw const environ).addr()));
     }
 
     #[test]

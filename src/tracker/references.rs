@@ -132,14 +132,15 @@ struct Search {
 impl Search {
     fn images(&mut self) {
         let data = writable::image_data();
-        for range in &data {
+        for range in &data.others {
             self.search(range, &[], |walk, first, words| {
                 let origin = |index| Holding::Image(Address::new(first + index * WORD));
                 walk.see(words.iter().copied(), origin);
             });
         }
         self.follow(Holding::Unknown);
-        self.passed_over.extend(data);
+        self.passed_over.extend(data.others);
+        self.passed_over.extend(data.ours);
     }
 
     /// Follows what the blocks hold that have not been reached.

@@ -85,6 +85,19 @@ impl StackWindow {
     }
 }
 
+/// How much of its own stack the calling thread has left; all there can be on a stack that is not
+/// known.
+pub(super) fn remaining_byte_count() -> usize {
+    let place = 0_u8;
+    let here = Address::of(&raw const place).get();
+    let (bottom, top) = (get(Word::StackBottom), get(Word::StackTop));
+    if (bottom..top).contains(&here) {
+        here - bottom
+    } else {
+        usize::MAX
+    }
+}
+
 #[cfg(all(test, not(any(loom, miri))))]
 mod tests {
     use super::*;

@@ -9,7 +9,7 @@ use super::loaded::Loaded;
 use super::registers::Registers;
 use super::rule::{CodeOwner, Rule};
 use super::rule_cache::RuleCache;
-use super::stack_window::StackWindow;
+use super::stack_window::{self, StackWindow};
 use super::unwind_table;
 use super::walk_cache::{Beginning, Read, Reads, WalkCache};
 use crate::capture::foreign;
@@ -219,6 +219,10 @@ impl Unwinder {
     #[cold]
     #[inline(never)]
     fn find_rule(&self, address: usize, generation: u64) -> Rule {
+        if stack_window::remaining_byte_count() < RULE_STACK_BYTES {
+            // Not kept: a thread with more room finds it.
+            return Rule::UNKNOWN;
+        }
         let place = Address::new(address.wrapping_sub(1));
         let rule = Loaded::containing(place).map_or(Rule::UNKNOWN, |loaded| {
             let interpreter = self.interpreter.load(Ordering::Acquire);
@@ -228,6 +232,10 @@ impl Unwinder {
         rule
     }
 }
+
+/// Stack that reading a rule may take (10 KiB in a build that is not optimised). A thread with less,
+/// as one with the smallest stack that POSIX allows, does without rules that nobody has read.
+const RULE_STACK_BYTES: usize = 24 << 10;
 
 /// Whether the frame belongs to whoever made the foreign call, or to Python code.
 #[cold]

@@ -6,6 +6,7 @@ import ctypes
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -36,7 +37,16 @@ def _use_the_source_tree() -> None:
     os.environ["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
 
 
+def _want_signals() -> None:
+    """Take back what a shell or `nohup` had this process ignore: programs under test inherit it."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            handler = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+            signal.signal(number, handler)
+
+
 _use_the_source_tree()
+_want_signals()
 
 import heapledger  # noqa: E402 - after its place is known
 

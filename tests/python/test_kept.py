@@ -1,4 +1,8 @@
-"""What a library keeps for itself is told from what is lost, while it runs and at its end."""
+"""What a library keeps for itself is told from what is lost, while it runs and at its end.
+
+A pointer left behind in memory that nobody uses any more can make a lost block look kept (see
+docs/detection.md), so of several lost blocks one may be missed.
+"""
 
 from __future__ import annotations
 
@@ -52,8 +56,10 @@ def test_a_cache_is_told_from_a_leak(way, library: str, tmp_path: Path) -> None:
     # The text of the last error is the thread's until the thread ends, and then goes.
     text = kept.pop("last_error", 0)
     assert text == (1 if way is run_attached else 0)
+    missed = kept.pop("forget", 0)
     assert kept == {"look_up": 1, "log_line": 3, "warm_up": 1, "the_context": 1}
-    assert lost == {"forget": 3}
+    assert lost == {"forget": 3 - missed}
+    assert missed <= 1
     keepers = {finding.get("kept_by", "") for finding in run.report["findings"]}
     assert "a thread-local variable" in keepers
     assert any(keeper.endswith("references.so") for keeper in keepers)
@@ -86,10 +92,12 @@ with heapledger.no_leaks():
     lib.look_up(), lib.log_line(), lib.the_context(), lib.last_error()
 try:
     with heapledger.no_leaks():
-        lib.forget(), lib.log_line()
+        for _ in range(5):
+            lib.forget(), lib.log_line()
 except heapledger.LeakError as error:
-    assert str(error).startswith("1 block of native memory (2000 bytes)"), str(error)
-    assert [leak.blocks for leak in error.findings] == [1]
+    [leak] = error.findings
+    assert leak.foreign_function.name == "forget" and leak.blocks >= 4, str(error)
+    assert str(error).startswith(f"{leak.blocks} blocks of native memory ("), str(error)
 else:
     raise SystemExit("the lost block was not missed")
 """
@@ -102,13 +110,13 @@ def test_the_exit_status_tells_them_apart(
     call: str, status: int, library: str, tmp_path: Path
 ) -> None:
     script = tmp_path / "program.py"
-    script.write_text(f"{library}lib.{call}()\n", encoding="utf-8")
+    script.write_text(f"{library}for _ in range(5): lib.{call}()\n", encoding="utf-8")
     command = [sys.executable, "-m", "heapledger", "run", "--error-exitcode", "9", str(script)]
     finished = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert finished.returncode == status, finished.stderr
     first = finished.stderr.splitlines()[0]
     kept = "heapledger: no findings; 1 block (1,000 bytes) kept by libraries"
-    assert first == (kept if status == 0 else "heapledger: 1 leak (1 block, 2,000 bytes)")
+    assert first == kept if status == 0 else first.startswith("heapledger: 1 leak (")
 
 
 def test_all_leaks_lists_what_is_kept_and_what_is_the_interpreters(

@@ -72,20 +72,21 @@ pub(super) fn begin() {
         if ask(signal).sa_sigaction == libc::SIG_DFL {
             set(signal, &ours(&default_action()));
         } else {
-            stand_behind_guard(signal);
+            let is_default = |next: &Action| next.sa_sigaction == libc::SIG_DFL;
+            change_behind_guard(signal, is_default, &ours(&default_action()));
         }
     }
 }
 
-/// Stands in the place of the default action that follows where the check `guard` has its handler.
-fn stand_behind_guard(signal: i32) {
+/// Changes the action that follows the handler of the check `guard`, where that stands for `signal`, from
+/// one that `is_expected` to `new`.
+fn change_behind_guard(signal: i32, is_expected: impl Fn(&Action) -> bool, new: &Action) {
     let mut next = default_action();
     // SAFETY: asks only, with a place for the answer.
     let asked = unsafe { guarded::register(signal, std::ptr::null(), &raw mut next) };
-    if asked.is_some() && next.sa_sigaction == libc::SIG_DFL {
-        let ours = ours(&default_action());
+    if asked.is_some() && is_expected(&next) {
         // SAFETY: a complete action, as in `set`.
-        unsafe { guarded::register(signal, &raw const ours, std::ptr::null_mut()) };
+        unsafe { guarded::register(signal, new, std::ptr::null_mut()) };
     }
 }
 
@@ -98,20 +99,8 @@ pub(super) fn end() {
         if is_ours(&ask(signal)) {
             set(signal, &default_action());
         } else {
-            leave_guard(signal);
+            change_behind_guard(signal, is_ours, &default_action());
         }
-    }
-}
-
-/// Ends what [`stand_behind_guard`] began.
-fn leave_guard(signal: i32) {
-    let mut next = default_action();
-    // SAFETY: asks only, with a place for the answer.
-    let asked = unsafe { guarded::register(signal, std::ptr::null(), &raw mut next) };
-    if asked.is_some() && is_ours(&next) {
-        let default = default_action();
-        // SAFETY: a complete action, as in `set`.
-        unsafe { guarded::register(signal, &raw const default, std::ptr::null_mut()) };
     }
 }
 

@@ -36,9 +36,16 @@ pub(super) struct Event {
 }
 
 impl Event {
+    pub(super) fn new(place: EventPlace, foreign: ForeignFunctionId, generation: u64) -> Self {
+        Self {
+            place,
+            foreign,
+            generation,
+        }
+    }
+
     /// What its stack is recognised by, together with the numbers of the Python stack and of the
     /// native one.
-    #[inline]
     pub(super) fn key(self, python: u64, native: u64) -> u64 {
         const FOREIGN_SHIFT: u32 = 40;
         let foreign = u64::from(self.foreign.0.0) << FOREIGN_SHIFT;

@@ -40,7 +40,8 @@ pub use self::stack_table::PYTHON_FRAME_COUNT_MAX;
 
 use self::event::Event;
 use self::hash::Hash;
-use self::native::{Symbolizer, Unwinder};
+use self::native::{Rest, Symbolizer, Unwinder};
+use self::native_stack::Origin;
 use self::python::{Place, Python, View, lifetime};
 use self::seen_cache::SeenCache;
 use self::site_table::{Site, SiteId, SiteTable};
@@ -104,26 +105,27 @@ impl Capture {
         // Before the frames are looked at: a code object that dies after this has no frame here.
         let generation = lifetime::generation();
         let call = foreign::call_in_progress();
-        let event = Event {
-            place,
-            foreign: call.map_or(ForeignFunctionId::NONE, |call| call.function),
-            generation,
-        };
+        let foreign = call.map_or(ForeignFunctionId::NONE, |call| call.function);
         let view = self.python.view();
         let python = match view {
             View::Off => get(Word::SuppliedOrigin) as u64,
-            View::Fresh(_) => return self.resolve(event, view),
+            View::Fresh(_) => return self.resolve(Event::new(place, foreign, generation), view),
             View::Remembering(stack) => match stack.key(generation, call) {
                 Some(key) => key,
                 None => get(Word::SuppliedOrigin) as u64,
             },
         };
-        let key = event.key(python, self.native_key(&event.place));
-        match self.seen_stacks.get(key) {
-            Some(DROPPED_STACK) => StackId::UNKNOWN,
-            Some(number) => StackId(number),
-            None => self.resolve_and_remember(event, view, key),
+        let rest = Rest {
+            python,
+            foreign: u64::from(foreign.0.0),
+            generation,
+        };
+        if let Origin::Registers(registers, depth) = self.origin(&place)
+            && let Some(stack) = self.unwinder.known_stack(registers, depth, &rest)
+        {
+            return StackId(stack);
         }
+        self.find(Event::new(place, foreign, generation), view, &rest)
     }
 
     /// Stores a location that a C caller gave; [`LocationId::NONE`] when it gave nothing.
@@ -135,6 +137,25 @@ impl Capture {
         let key = location::key(file, line, function);
         let find = || location::intern(&self.sites, file, line, function);
         LocationId::at(self.seen_site(key, find))
+    }
+
+    /// The stack of an event that is not the one seen last at its place.
+    #[inline(never)]
+    fn find(&self, event: Event, view: View<'_>, rest: &Rest) -> StackId {
+        let origin = self.origin(&event.place);
+        let key = event.key(rest.python, self.native_key(&origin));
+        let stack = match self.seen_stacks.get(key) {
+            Some(DROPPED_STACK) => return StackId::UNKNOWN,
+            Some(number) => StackId(number),
+            None => self.resolve_and_remember(event, view, key),
+        };
+        if let Origin::Registers(registers, depth) = origin
+            && stack.is_known()
+        {
+            self.unwinder
+                .remember_stack((registers, depth), rest, stack.0);
+        }
+        stack
     }
 
     #[cold]

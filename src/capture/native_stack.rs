@@ -50,7 +50,7 @@ impl NativeStack {
 }
 
 /// What an event's native stack is found from.
-enum Origin {
+pub(super) enum Origin {
     Location(LocationId),
     Caller(FrameAddress),
     Registers(Registers, NativeDepth),
@@ -58,11 +58,10 @@ enum Origin {
 
 impl Capture {
     /// What an event's native stack is recognised by.
-    #[inline]
-    pub(super) fn native_key(&self, place: &EventPlace) -> u64 {
+    pub(super) fn native_key(&self, origin: &Origin) -> u64 {
         /// Tells the number of a location from an address.
         const LOCATION: u64 = 1 << 63;
-        match self.origin(place) {
+        match *origin {
             Origin::Location(location) => u64::from(location.site().0) | LOCATION,
             Origin::Caller(caller) => {
                 caller.return_address() as u64 ^ load_generation::current() << 48
@@ -98,8 +97,9 @@ impl Capture {
         }
     }
 
+    /// What the native stack of an event here is found from.
     #[inline]
-    fn origin(&self, place: &EventPlace) -> Origin {
+    pub(super) fn origin(&self, place: &EventPlace) -> Origin {
         if place.location != LocationId::NONE {
             return Origin::Location(place.location);
         }

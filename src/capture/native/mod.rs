@@ -18,6 +18,7 @@ mod file_symbols;
 pub(super) mod load_generation;
 mod loaded;
 mod modules;
+mod reads;
 mod registers;
 mod rule;
 mod rule_cache;
@@ -35,6 +36,7 @@ pub(super) use self::symbolize::Symbolizer;
 pub use self::symbols::SourcePlace;
 pub(super) use self::unwind::Unwinder;
 pub use self::unwind::{NATIVE_FRAME_COUNT_MAX, NativeDepth};
+pub(super) use self::walk_cache::Rest;
 
 use self::loaded::Loaded;
 use super::site_table::{Site, SiteId, SiteTable};

@@ -6,12 +6,13 @@
 
 use super::load_generation;
 use super::loaded::Loaded;
+use super::reads::{Read, Reads};
 use super::registers::Registers;
 use super::rule::{CodeOwner, Rule};
 use super::rule_cache::RuleCache;
 use super::stack_window::{self, StackWindow};
 use super::unwind_table;
-use super::walk_cache::{Beginning, Read, Reads, WalkCache};
+use super::walk_cache::{Beginning, Rest, WalkCache};
 use crate::capture::foreign;
 use crate::capture::hash::Hash;
 use crate::memory::Address;
@@ -104,16 +105,35 @@ impl Unwinder {
     }
 
     /// What the native stack is recognised by for as long as the load generation lasts.
-    #[inline]
     pub(in crate::capture) fn key(&self, start: Registers, depth: NativeDepth) -> u64 {
-        let beginning = Beginning {
-            registers: start,
-            rules: load_generation::current() << 2 | u64::from(depth as u32),
-            call: get(Word::ForeignStackPointer),
-        };
-        match self.walks.get(&beginning) {
-            Some(key) => key,
+        let beginning = Beginning::of(start, depth);
+        match self.walks.find(&beginning) {
+            Some(walk) => walk.key(),
             None => self.walk_and_remember(&beginning, depth),
+        }
+    }
+
+    /// The number of the whole stack that the native one makes together with `rest`, if it is
+    /// remembered: exact, for everything that either depends on is compared.
+    #[inline]
+    pub(in crate::capture) fn known_stack(
+        &self,
+        start: Registers,
+        depth: NativeDepth,
+        rest: &Rest,
+    ) -> Option<u32> {
+        self.walks.stack(&Beginning::of(start, depth), rest)
+    }
+
+    /// Remembers the number for [`Self::known_stack`], if there is a walk to remember it with.
+    pub(in crate::capture) fn remember_stack(
+        &self,
+        (start, depth): (Registers, NativeDepth),
+        rest: &Rest,
+        stack: u32,
+    ) {
+        if let Some(walk) = self.walks.find(&Beginning::of(start, depth)) {
+            walk.remember_stack(rest, stack);
         }
     }
 
@@ -236,6 +256,17 @@ impl Unwinder {
 /// Stack that reading a rule may take (10 KiB in a build that is not optimised). A thread with less,
 /// as one with the smallest stack that POSIX allows, does without rules that nobody has read.
 const RULE_STACK_BYTES: usize = 24 << 10;
+
+impl Beginning {
+    #[inline]
+    fn of(registers: Registers, depth: NativeDepth) -> Self {
+        Self {
+            registers,
+            rules: load_generation::current() << 2 | u64::from(depth as u32),
+            call: get(Word::ForeignStackPointer),
+        }
+    }
+}
 
 /// Whether the frame belongs to whoever made the foreign call, or to Python code.
 #[cold]

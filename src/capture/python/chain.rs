@@ -26,22 +26,34 @@ pub(super) fn key(
     (generation, call): (u64, Option<ForeignCall>),
 ) -> Option<u64> {
     let top = reader.top()?;
-    let Some(cache) = cache else {
-        return Some(with_top(reader, walk(reader, top, |_| ()), top));
-    };
-    let Some(call) = call else {
-        return Some(key_of_chain(reader, cache, top, generation));
-    };
-    let (sequence, instruction) = (call.sequence as u64, reader.instruction(top));
-    if let Some(key) = cache.call_key(sequence, top, instruction) {
+    if let (Some(cache), Some(call)) = (cache, call)
+        && let Some(key) = cache.call_key(call.sequence as u64, top, reader.instruction(top))
+    {
         return Some(key);
     }
+    Some(key_of_top(reader, cache, top, (generation, call)))
+}
+
+/// The number by the second way or the third.
+#[inline(never)]
+fn key_of_top(
+    reader: &FrameReader,
+    cache: Option<ThreadCache<'_>>,
+    top: FramePlace,
+    (generation, call): (u64, Option<ForeignCall>),
+) -> u64 {
+    let Some(cache) = cache else {
+        return with_top(reader, walk(reader, top, |_| ()), top);
+    };
     let key = key_of_chain(reader, cache, top, generation);
     // In a callback the innermost frame may come back to the same place by another way.
-    if reader.began_before(top, call.stack_pointer) {
-        cache.remember_call(sequence, top, instruction, key);
+    if let Some(call) = call
+        && reader.began_before(top, call.stack_pointer)
+    {
+        let instruction = reader.instruction(top);
+        cache.remember_call(call.sequence as u64, top, instruction, key);
     }
-    Some(key)
+    key
 }
 
 /// The frames that make a stack, innermost first, and whether there were more.

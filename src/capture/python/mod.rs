@@ -47,8 +47,6 @@ const FRESH: u32 = 1;
 const REMEMBERING: u32 = 2;
 const TURNED_OFF: u32 = 3;
 
-static THREAD_CACHES: OnceBox<Option<ThreadCaches>> = OnceBox::new();
-
 /// The reader of Python stacks.
 #[derive(Default)]
 pub(super) struct Python {
@@ -149,10 +147,17 @@ impl Python {
     /// What can be done with Python stacks right now.
     #[inline]
     pub(super) fn view(&self) -> View<'_> {
-        match (self.mode.load(Ordering::Acquire), self.interpreter.get()) {
-            (REMEMBERING, Some(interpreter)) => View::Remembering(Stack { interpreter }),
-            (FRESH, Some(interpreter)) => View::Fresh(Stack { interpreter }),
-            _ => View::Off,
+        let mode = self.mode.load(Ordering::Acquire);
+        let Some(interpreter) = self.interpreter.get() else {
+            return View::Off;
+        };
+        // The usual one first.
+        if mode == REMEMBERING {
+            View::Remembering(Stack { interpreter })
+        } else if mode == FRESH {
+            View::Fresh(Stack { interpreter })
+        } else {
+            View::Off
         }
     }
 
@@ -210,9 +215,11 @@ impl<'python> Stack<'python> {
     /// that runs no Python code.
     #[inline]
     pub(super) fn key(self, generation: u64, call: Option<ForeignCall>) -> Option<u64> {
-        let caches = THREAD_CACHES.get_or_init(|| Box::new(ThreadCaches::new()));
-        let cache = caches.as_ref().and_then(ThreadCaches::mine);
-        chain::key(&self.interpreter.reader, cache, (generation, call))
+        chain::key(
+            &self.interpreter.reader,
+            ThreadCaches::mine(),
+            (generation, call),
+        )
     }
 
     /// Shows each place, innermost first, to `visit`; answers whether the stack had more frames

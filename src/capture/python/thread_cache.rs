@@ -5,13 +5,17 @@
 //! address takes over the slot of the dead one, so nothing has to run at thread exit. Threads for
 //! which there is no slot do without.
 
-#![expect(unsafe_code, reason = "pthread_self is a foreign call")]
+#![expect(
+    unsafe_code,
+    reason = "pthread_self is a foreign call, and a thread's slot is found by its address"
+)]
 
 use super::frames::FramePlace;
 use crate::capture::hash::Hash;
 use crate::memory::sync::{AtomicU64, Ordering};
 use crate::memory::table::Table;
 use crate::memory::thread_local::{Word, get, set};
+use once_cell::race::OnceBox;
 
 /// How many threads can remember at the same time.
 const THREAD_COUNT_MAX: usize = 1_024;
@@ -24,8 +28,11 @@ const HEAD_LENGTH: usize = 12;
 const WORDS_PER_LINK: usize = 3;
 const SLOT_LENGTH: usize = HEAD_LENGTH + WORDS_PER_LINK * (LINK_COUNT_MAX + 1);
 
-/// The word [`Word::CaptureCache`] of a thread for which there is no slot.
+/// The word [`Word::CaptureCache`] of a thread for which there is no slot; else it is the address of
+/// the slot, or zero before the first capture.
 const NO_SLOT: usize = usize::MAX;
+
+static CACHES: OnceBox<Option<ThreadCaches>> = OnceBox::new();
 
 /// The slots of all threads.
 #[derive(Debug)]
@@ -108,7 +115,7 @@ impl RememberedLink<'_> {
 
 impl ThreadCaches {
     /// An empty table; `None` when the kernel refuses pages.
-    pub(super) fn new() -> Option<Self> {
+    fn new() -> Option<Self> {
         Some(Self {
             words: Table::new(THREAD_COUNT_MAX * SLOT_LENGTH)?,
         })
@@ -116,15 +123,24 @@ impl ThreadCaches {
 
     /// The calling thread's slot.
     #[inline]
-    pub(super) fn mine(&self) -> Option<ThreadCache<'_>> {
-        match get(Word::CaptureCache) {
-            0 => self.claim(),
-            NO_SLOT => None,
-            number => self.slot(number - 1),
-        }
+    pub(super) fn mine() -> Option<ThreadCache<'static>> {
+        let address = match get(Word::CaptureCache) {
+            0 => return Self::claim_first(),
+            NO_SLOT => return None,
+            address => address,
+        };
+        let words = std::ptr::with_exposed_provenance(address);
+        // SAFETY: `claim` stored the address of a slot in `CACHES`, which is never taken down.
+        let words = unsafe { &*words };
+        Some(ThreadCache { words })
     }
 
-    #[inline]
+    #[cold]
+    fn claim_first() -> Option<ThreadCache<'static>> {
+        let caches = CACHES.get_or_init(|| Box::new(Self::new()));
+        caches.as_ref().and_then(Self::claim)
+    }
+
     fn slot(&self, index: usize) -> Option<ThreadCache<'_>> {
         let words = self.words.get(index * SLOT_LENGTH..)?.first_chunk()?;
         Some(ThreadCache { words })
@@ -147,7 +163,7 @@ impl ThreadCaches {
             // A thread with our address had this slot before us: it is gone, as we have its place.
             if claimed.is_ok() || claimed == Err(owner) {
                 slot.forget();
-                set(Word::CaptureCache, index + 1);
+                set(Word::CaptureCache, slot.words.as_ptr().expose_provenance());
                 return Some(slot);
             }
         }

@@ -3,12 +3,13 @@
 
 use std::ptr::NonNull;
 
-use super::conversion;
 use super::errno::KeptErrno;
 use super::ffi_layout::{Arguments, CallInterface, Value, kind, word_at};
 use super::foreign_notes::{ForeignNotes, NOTED_BLOCK_COUNT_MAX};
 use super::truncation::{self, CutCall};
+use super::{chunk, conversion, python};
 use crate::capture::foreign;
+use crate::ledger::BlockState;
 use crate::memory::Address;
 use crate::memory::peek::peek;
 use crate::memory::reentry::OurOwnWork;
@@ -22,6 +23,8 @@ const STRUCTURE_BYTE_MAX: usize = 128;
 const OUT_BYTE_MAX: usize = 64;
 /// Words looked at of the structures that a call was given by value.
 const STRUCTURE_WORD_COUNT_MAX: usize = 64;
+/// Bytes of the largest object that the interpreter takes from arenas of its own.
+const SMALL_OBJECT_BYTE_MAX: usize = 512;
 const WORD: usize = size_of::<usize>();
 const PAGE: usize = super::page_kinds::PAGE;
 
@@ -106,8 +109,8 @@ pub(super) struct Results<'call> {
 }
 
 impl Results<'_> {
-    /// Looks at what the program let the function fill in. A block that the ledger knows is the
-    /// library's own: what the library keeps there is not handed over.
+    /// Looks at what the program let the function fill in. What the library keeps in memory of its
+    /// own is not handed over.
     pub(super) fn look_behind(&self, pointer: usize) {
         if pointer < PAGE || self.tracker.ledger().find(Address::new(pointer)).is_some() {
             return;
@@ -123,14 +126,30 @@ impl Results<'_> {
             return;
         };
         // The program may have passed anything: a number, a pointer to code.
-        if peek(Address::new(pointer), bytes) {
-            for word in bytes
-                .chunks_exact(WORD)
-                .filter_map(|word| word.try_into().ok())
-            {
-                self.mark(usize::from_ne_bytes(word));
-            }
+        if !peek(Address::new(pointer), bytes) {
+            return;
         }
+        let words = bytes
+            .chunks_exact(WORD)
+            .filter_map(|word| word.try_into().ok())
+            .map(|word| Address::new(usize::from_ne_bytes(word)));
+        let mut given = words.filter(|&block| self.is_of_call(block)).peekable();
+        // Whose memory it is costs more to find out, and matters only now.
+        if given.peek().is_some() && !self.is_of_library(pointer) {
+            given.for_each(|block| {
+                self.tracker.mark_handed_to_python(block);
+            });
+        }
+    }
+
+    /// Whether a place that a call was given is native memory: inside a block on record, or an object
+    /// from before the session, which is told by its size: objects of ctypes as small as that do not
+    /// come from glibc.
+    fn is_of_library(&self, place: usize) -> bool {
+        let block = self.tracker.ledger().containing(Address::new(place));
+        block.is_some_and(|block| block.state == BlockState::Live)
+            || (!python::has_small_objects_from_glibc()
+                && chunk::is_small_in_main_arena(place, SMALL_OBJECT_BYTE_MAX))
     }
 
     /// Looks for pointers in a structure that libffi stored.
@@ -145,9 +164,13 @@ impl Results<'_> {
 
     fn mark(&self, value: usize) {
         let block = Address::new(value);
-        if self.notes.blocks().contains(&block) || self.may_be_forgotten(block) {
+        if self.is_of_call(block) {
             self.tracker.mark_handed_to_python(block);
         }
+    }
+
+    fn is_of_call(&self, block: Address) -> bool {
+        self.notes.blocks().contains(&block) || self.may_be_forgotten(block)
     }
 
     /// Whether the block was recorded during the call, as far as can be told, and the notes had no

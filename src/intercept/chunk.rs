@@ -218,16 +218,8 @@ fn next_says_in_use(block: usize, header: Header) -> bool {
 /// Whether the chunk at `block` could be one that was allocated for `byte_count` bytes. When not, the
 /// block on record is gone, and the memory was given out again unseen.
 pub(super) fn could_have(block: usize, byte_count: usize) -> bool {
-    let mut words = [0; HEADER_BYTES];
-    let start = Address::new(block.wrapping_sub(HEADER_BYTES));
-    if !block.is_multiple_of(GRAIN) || !peek(start, &mut words) {
+    let Some(header) = header_through_kernel(block) else {
         return true;
-    }
-    let mut size = [0; size_of::<usize>()];
-    size.copy_from_slice(&words[size_of::<usize>()..]);
-    let header = Header {
-        previous: 0,
-        size: usize::from_ne_bytes(size),
     };
     let usable = header.byte_count().saturating_sub(size_of::<usize>());
     // A chunk is a little larger than asked for, an aligned one by its alignment, and a mapping up
@@ -239,6 +231,32 @@ pub(super) fn could_have(block: usize, byte_count: usize) -> bool {
     };
     let slack = rounding + margin_max(byte_count);
     usable + size_of::<usize>() >= byte_count && usable <= byte_count.saturating_add(slack)
+}
+
+/// Whether a block of at most `byte_count` bytes, in use, starts at `place` in the main arena.
+pub(super) fn is_small_in_main_arena(place: usize, byte_count: usize) -> bool {
+    let Some(header) = header_through_kernel(place) else {
+        return false;
+    };
+    let is_small = header.byte_count() <= byte_count + CHUNK_BYTE_MIN;
+    let is_in_main = header.size & (IS_MAPPED | NOT_MAIN_ARENA) == 0;
+    is_small
+        && is_in_main
+        && header.is_plausible(place, main_arena_end())
+        && next_says_in_use(place, header)
+}
+
+fn header_through_kernel(block: usize) -> Option<Header> {
+    let mut words = [0; HEADER_BYTES];
+    let start = block.checked_sub(HEADER_BYTES)?;
+    if !block.is_multiple_of(GRAIN) || !peek(Address::new(start), &mut words) {
+        return None;
+    }
+    let (previous, size) = words.split_at(size_of::<usize>());
+    Some(Header {
+        previous: usize::from_ne_bytes(previous.try_into().ok()?),
+        size: usize::from_ne_bytes(size.try_into().ok()?),
+    })
 }
 
 /// Whether the kernel lets us ask at all.
@@ -313,6 +331,24 @@ mod tests {
                 "{byte_count}"
             );
             assert!(!could_have(block.addr(), byte_count / 4) || byte_count <= 1_000);
+            // SAFETY: malloc gave it above.
+            unsafe { libc::free(block) };
+        }
+    }
+
+    #[test]
+    fn small_blocks_of_the_main_arena_are_told_from_other_memory() {
+        // SAFETY: malloc takes any size.
+        let [small, large] = [100, 2_000].map(|byte_count| unsafe { libc::malloc(byte_count) });
+        let is_small = |place| is_small_in_main_arena(place, 512);
+        // A thread of the test runner may have another arena.
+        let is_in_main = main_arena_rest(small.addr()).is_some();
+        assert_eq!(is_small(small.addr()), is_in_main);
+        assert!(!is_small(small.addr() + GRAIN), "inside a block");
+        assert!(!is_small(large.addr()), "larger");
+        let here = [0_u128; 4];
+        assert!(!is_small(here.as_ptr().addr() + 32), "on the stack");
+        for block in [small, large] {
             // SAFETY: malloc gave it above.
             unsafe { libc::free(block) };
         }

@@ -7,6 +7,7 @@ use crate::capture::foreign::ThreadState;
 use crate::memory::reentry::OurOwnWork;
 use crate::tracker;
 use crate::tracker::options::PythonFrames;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Whether the interpreter was looked for.
@@ -40,6 +41,15 @@ pub(super) fn connect_once() {
 #[inline]
 pub(super) fn is_foreign(function: usize) -> bool {
     page_kinds::kind_of(function) != PageKind::Image(Owner::Ourselves) || entry::is_entry(function)
+}
+
+/// Whether the interpreter takes every object from glibc, as the environment may ask.
+pub(super) fn has_small_objects_from_glibc() -> bool {
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    *ANSWER.get_or_init(|| {
+        std::env::var_os("PYTHONMALLOC")
+            .is_some_and(|name| name == "malloc" || name == "malloc_debug")
+    })
 }
 
 #[cold]

@@ -59,3 +59,17 @@ void *open_handle(int size) {
 }
 void close_handle(void *handle) { delete static_cast<Handle *>(handle); }
 }
+
+// What an object of the library holds is the library's, whatever pointer to it a call was given.
+struct Pool {
+    Node *first;
+    Node *spare;
+};
+extern "C" {
+void *make_pool() { return std::calloc(1, sizeof(Pool)); }
+void *spare_of(void *pool) { return &static_cast<Pool *>(pool)->spare; }
+int fill(Node **place) {
+    *place = static_cast<Node *>(std::calloc(1, sizeof(Node)));
+    return 0;
+}
+}

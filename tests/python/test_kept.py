@@ -86,6 +86,43 @@ lib.close_handle(handle)
     assert run_attached(library + text, tmp_path).status == 0
 
 
+POOLS = """
+lib.make_pool.restype = lib.spare_of.restype = ctypes.c_void_p
+lib.spare_of.argtypes = lib.fill.argtypes = [ctypes.c_void_p]
+def fill():
+    pool = lib.make_pool()
+    lib.fill(pool), lib.fill(lib.spare_of(pool))
+    return pool
+"""
+
+
+@pytest.mark.parametrize("made", ["before", "after"])
+def test_what_a_call_stores_in_an_object_of_its_library_is_not_handed_over(
+    made: str, library: str, tmp_path: Path
+) -> None:
+    # Of objects that nobody recorded only the small ones are known, by their beginning.
+    before = f"{POOLS}old = lib.make_pool()\n" if made == "before" else ""
+    after = "lib.fill(old)\n" if made == "before" else f"{POOLS}old = fill()\n"
+    text = library.replace("# start\n", "") + before + "# start\n" + after
+    run = run_attached(text, tmp_path)
+    assert run.status == 0, run.err
+    handed = {
+        leak["foreign_function"]["name"]: leak["handed_to_python"] for leak in run.of_kind("leak")
+    }
+    assert handed == ({"fill": False} if made == "before" else {"make_pool": True, "fill": False})
+
+
+def test_what_a_call_stores_where_python_said_is_handed_over(library: str, tmp_path: Path) -> None:
+    text = f"""{library}
+lib.fill.argtypes = [ctypes.c_void_p]
+single, several = ctypes.c_void_p(), (ctypes.c_void_p * 100)()
+lib.fill(ctypes.byref(single))
+lib.fill(several)
+"""
+    leaks = run_attached(text, tmp_path).of_kind("leak")
+    assert [leak["handed_to_python"] for leak in leaks] == [True, True]
+
+
 def test_keeping_fails_no_assertion_and_losing_does(library: str, tmp_path: Path) -> None:
     text = """
 with heapledger.no_leaks():

@@ -41,6 +41,9 @@ LOGGING_LEVELS = {
 
 LEAK = "leak"
 
+# Whether the session that is running gives way to one that the program starts itself.
+_gives_way = False
+
 # Replaced as a whole, never changed: a finding may be passed on by another thread at any time.
 _finding_callbacks: tuple[FindingCallback, ...] = ()
 
@@ -64,10 +67,26 @@ def start(
         StateError: this program has started a session already.
     """
     options = session_options(scope, checks, native_stacks)
+    if confirm():
+        stop()
     origins.connect()
     known = looked_up.addresses()
     interface.start(option_text(options))
     looked_up.redirect(known)
+
+
+def start_for_now(*, scope: str, checks: Iterable[str], native_stacks: str) -> None:
+    """Begin a session that gives way: until it is confirmed, `start` puts another in its place."""
+    global _gives_way
+    start(scope=scope, checks=checks, native_stacks=native_stacks)
+    _gives_way = True
+
+
+def confirm() -> bool:
+    """Let a session that gives way stay; False: there is none."""
+    global _gives_way
+    gave_way, _gives_way = _gives_way, False
+    return gave_way
 
 
 def stop() -> None:
@@ -75,6 +94,7 @@ def stop() -> None:
 
     What was recorded stays: leaks and findings can still be asked for.
     """
+    confirm()
     try:
         interface.stop()
     except StateError:

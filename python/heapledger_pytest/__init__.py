@@ -7,6 +7,7 @@ pytest imports the modules of its plugins in every run, so this one imports noth
 
 from __future__ import annotations
 
+import contextlib
 import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -96,14 +97,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    """Begin to record before conftest files import what is tested."""
+    if not _is_asked_for(early_config, early_config.known_args_namespace.heapledger):
+        return
+    # Without the library, `pytest_configure` says what to do.
+    with contextlib.suppress(ImportError):
+        from heapledger.pytest_plugin.beginning import begin_early
+
+        begin_early(early_config)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the marker, and begin if that is asked for."""
     if config.stash.get(_active, False):
         return
     config.stash[_active] = True
     config.addinivalue_line("markers", MARKER)
-    asked = config.getoption("heapledger")
-    if config.getini("heapledger") if asked is None else asked:
+    if _is_asked_for(config, config.getoption("heapledger")):
         _activate(config)
 
 
@@ -117,6 +129,10 @@ def heapledger_watch() -> Iterator[Watch]:
 
     with heapledger.watch() as watched:
         yield watched
+
+
+def _is_asked_for(config: pytest.Config, option: bool | None) -> bool:
+    return bool(config.getini("heapledger")) if option is None else option
 
 
 def _activate(config: pytest.Config) -> None:

@@ -9,11 +9,22 @@ Who knows whom, from the bottom: `subjects` (tests and fixtures, their stretches
 (how one is judged), `verdict` (the judgement, a pure function), `timeline` (whose time it is),
 `window`, `fixtures`, `repeat`, `examples` (pytest's hooks that move the time on), `bench` (facts,
 verdict, suppressions, baseline), `reports` and `protocol` (verdicts as test outcomes), `record`,
-`summary`, `session_file`, `annotations` (the whole session), `activation` (what is in use).
+`summary`, `session_file`, `annotations` (the whole session), `beginning` (of the library's
+session), `activation` (what is in use).
 
 The names below make `-p heapledger.pytest_plugin` work where heapledger is not installed.
 """
 
-from heapledger_pytest import heapledger_watch, pytest_addoption, pytest_configure
+from heapledger_pytest import (
+    heapledger_watch,
+    pytest_addoption,
+    pytest_configure,
+    pytest_load_initial_conftests,
+)
 
-__all__ = ["heapledger_watch", "pytest_addoption", "pytest_configure"]
+__all__ = [
+    "heapledger_watch",
+    "pytest_addoption",
+    "pytest_configure",
+    "pytest_load_initial_conftests",
+]

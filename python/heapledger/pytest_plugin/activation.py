@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from heapledger.errors import HeapledgerError, StateError, UnsupportedError
+from heapledger.errors import HeapledgerError
 from heapledger.pytest_plugin import session_file
 from heapledger.pytest_plugin.baseline import Baseline
+from heapledger.pytest_plugin.beginning import Beginning, beginning_of
 from heapledger.pytest_plugin.bench import Bench, fails
 from heapledger.pytest_plugin.examples import Examples
 from heapledger.pytest_plugin.failure import failure_of
@@ -18,17 +19,12 @@ from heapledger.pytest_plugin.protocol import Protocol
 from heapledger.pytest_plugin.record import SENT, Closing, Record
 from heapledger.pytest_plugin.repeat import Repeat
 from heapledger.pytest_plugin.reports import Told
-from heapledger.pytest_plugin.subjects import session_subject
 from heapledger.pytest_plugin.suite import Suite, suite_of
 from heapledger.pytest_plugin.summary import Summary
-from heapledger.pytest_plugin.timeline import Timeline
 from heapledger.pytest_plugin.window import Window
-from heapledger.session import start, stop
 
 if TYPE_CHECKING:
     from collections.abc import Generator
-
-EXPLICIT = "explicit"
 
 
 def activate(config: pytest.Config) -> None:
@@ -37,7 +33,7 @@ def activate(config: pytest.Config) -> None:
     Raises:
         pytest.UsageError: an option makes no sense, or a file cannot be read.
     """
-    suite = suite_of(config)
+    suite = suite_of(config, config.option)
     try:
         baseline = Baseline.load(suite.baseline)
     except HeapledgerError as error:
@@ -87,24 +83,20 @@ class Session:
         self._suite = suite
         self._baseline = baseline
         self._record = record
-        self._is_ours = False
-        self._scope = suite.scope
-        self._reason = ""
+        self._beginning: Beginning | None = None
         self._told = Told(suite, str(config.rootpath), config.get_verbosity() > 0)
-        self._timeline: Timeline | None = None
         self._bench: Bench | None = None
         self._fixtures: Fixtures | None = None
-        self._outside = session_subject()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self) -> None:
-        """Begin the session, before test modules are imported, and watch tests from now on."""
-        self._start()
+        """Watch tests from now on."""
+        beginning = self._beginning = beginning_of(self._config, self._suite)
         if _is_controller(self._config):
-            # Only to know, for the header, what the test processes will meet.
-            self._stop()
+            # It only told, for the header, what the test processes will meet.
+            beginning.end()
             return
-        timeline = self._timeline = Timeline(self._outside)
+        timeline = beginning.timeline
         bench = self._bench = Bench(self._suite, self._baseline, self._told.directory)
         fixtures = self._fixtures = Fixtures(timeline, bench, self._suite.rules)
         window = Window(timeline, bench, fixtures, self._told)
@@ -117,24 +109,29 @@ class Session:
 
     def pytest_report_header(self) -> str:
         """Say which scope is in use, and why it is not the one asked for."""
+        beginning = self._beginning
+        if beginning is None:
+            return ""
         checks = ", ".join(self._suite.checks) or "none"
-        return f"heapledger: scope {self._scope}{self._because()}, checks {checks}"
+        because = f" ({beginning.reason})" if beginning.reason else ""
+        return f"heapledger: scope {beginning.scope}{because}, checks {checks}"
 
     # Innermost: after pytest's last teardown, before the terminal's summary.
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
         """Judge what belongs to no test, after the last fixture was torn down."""
         result = yield
-        if self._timeline is None or self._bench is None or self._fixtures is None:
+        beginning = self._beginning
+        if beginning is None or self._bench is None or self._fixtures is None:
             return result
-        self._timeline.drop_all()
+        beginning.timeline.drop_all()
         fixtures = self._fixtures.ended()
         # What lives outside tests is the program's; only errors are told.
-        self._outside.parts.clear()
-        outside = self._bench.judgement_on(self._outside, lambda: None)
+        beginning.outside.parts.clear()
+        outside = self._bench.judgement_on(beginning.outside, lambda: None)
         judgements = fixtures.judgements + ([] if outside is None else [outside])
         used = sorted(self._bench.suppressions_used)
-        closing = Closing(judgements, fixtures.keys, used, self._scope, self._reason)
+        closing = Closing(judgements, fixtures.keys, used, beginning.scope, beginning.reason)
         if self._record is None:
             self._config.workeroutput[SENT] = closing.to_dict()  # type: ignore[attr-defined]
         else:
@@ -144,31 +141,6 @@ class Session:
         for judgement in filter(fails, judgements):
             _say(self._config, failure_of(judgement, self._told).text)
         return result
-
-    def pytest_unconfigure(self) -> None:
-        """End the session if it is ours."""
-        self._stop()
-
-    def _start(self) -> None:
-        suite = self._suite
-        options: dict[str, Any] = {"checks": suite.checks, "native_stacks": suite.native_stacks}
-        try:
-            start(scope=suite.scope, **options)
-            self._is_ours = True
-        except StateError:
-            self._reason = "of a session that was begun before"
-        except UnsupportedError as error:
-            self._scope, self._reason = EXPLICIT, f"{suite.scope} is not supported here: {error}"
-            start(scope=EXPLICIT, **options)
-            self._is_ours = True
-
-    def _stop(self) -> None:
-        if self._is_ours:
-            self._is_ours = False
-            stop()
-
-    def _because(self) -> str:
-        return f" ({self._reason})" if self._reason else ""
 
 
 def _is_worker(config: pytest.Config) -> bool:

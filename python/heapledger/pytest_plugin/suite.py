@@ -21,6 +21,7 @@ from heapledger.options import (
 from heapledger.pytest_plugin.rules import READERS, Rules
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable
 
 
@@ -38,13 +39,13 @@ class Suite:
     json: Path | None
 
 
-def suite_of(config: pytest.Config) -> Suite:
-    """Read the settings.
+def suite_of(config: pytest.Config, options: argparse.Namespace) -> Suite:
+    """Read the settings; `options` are those of the command line, as far as it has been read.
 
     Raises:
         pytest.UsageError: one of them makes no sense; the message names the option.
     """
-    reader = _Reader(config)
+    reader = _Reader(config, options)
     scope = reader.text("scope") or DEFAULT_SCOPE
     checks = reader.text("check")
     chosen = DEFAULT_CHECKS if checks is None else tuple(checks_in(checks))
@@ -54,7 +55,7 @@ def suite_of(config: pytest.Config) -> Suite:
     except UsageError as error:
         raise pytest.UsageError(f"heapledger: {error}") from error
     baseline = reader.path("baseline")
-    update = bool(config.getoption("heapledger_update_baseline"))
+    update = bool(options.heapledger_update_baseline)
     if update and baseline is None:
         raise pytest.UsageError("--heapledger-update-baseline needs --heapledger-baseline FILE")
     if update:
@@ -74,8 +75,9 @@ def suite_of(config: pytest.Config) -> Suite:
 class _Reader:
     """Options by their names."""
 
-    def __init__(self, config: pytest.Config) -> None:
+    def __init__(self, config: pytest.Config, options: argparse.Namespace) -> None:
         self.config = config
+        self.options = options
 
     def text(self, name: str) -> str | None:
         return self._found(name)[0]
@@ -111,7 +113,7 @@ class _Reader:
     def _found(self, name: str) -> tuple[str | None, Path, str]:
         """Return an option's value, the directory its paths start from, and where it stands."""
         key = "heapledger_" + name.replace("-", "_")
-        given = self.config.getoption(key)
+        given = getattr(self.options, key)
         if given is not None:
             return str(given), self.config.invocation_params.dir, f"--heapledger-{name}"
         written = self.config.getini(key)

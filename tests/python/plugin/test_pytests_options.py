@@ -237,3 +237,36 @@ def test_a_session_that_the_program_began_is_used(
     result.stdout.fnmatch_lines(
         ["heapledger: scope explicit (of a session that was begun before)*"]
     )
+
+
+def test_what_a_conftest_file_imports_is_on_record(foreign: Suite) -> None:
+    foreign.write("import binding\nmade = binding.lib.make_block(40)\n", "conftest.py")
+    foreign.write(
+        """
+        import binding, conftest, heapledger
+
+        def test_block():
+            assert heapledger.describe(conftest.made).size == 40
+
+        def test_drop():
+            binding.lib.drop_block(conftest.made)
+        """
+    )
+    result = foreign.run_apart()
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["heapledger: scope foreign, checks quarantine, redzone"])
+
+
+def test_an_error_in_a_conftest_file_fails_the_session(foreign: Suite) -> None:
+    foreign.write(
+        """
+        import binding
+        block = binding.lib.make_block(40)
+        binding.lib.drop_block(block), binding.lib.drop_block(block)
+        """,
+        "conftest.py",
+    )
+    foreign.write("def test_nothing(): pass\n")
+    result = foreign.run_apart()
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["heapledger: double-free by the session, outside tests"])

@@ -46,16 +46,12 @@ fn name_shared_object(target_os: &str) {
     }
 }
 
-/// Reads only `src/ffi`, file by file: a walk over the whole crate would need `cargo metadata`.
+/// Reads only `src/ffi`, from its `mod.rs` on: a walk over the whole crate would need `cargo metadata`.
 fn generate_header(root: &Path) -> Result<Vec<u8>> {
-    let mut sources: Vec<PathBuf> = fs::read_dir(root.join("src/ffi"))?
-        .map(|entry| entry.map(|entry| entry.path()))
-        .collect::<std::io::Result<_>>()?;
-    sources.retain(|path| path.extension().is_some_and(|extension| extension == "rs"));
-    sources.sort();
     let config = cbindgen::Config::from_file(root.join("cbindgen.toml"))?;
-    let builder = cbindgen::Builder::new().with_config(config);
-    let builder = sources.iter().fold(builder, cbindgen::Builder::with_src);
+    let builder = cbindgen::Builder::new()
+        .with_config(config)
+        .with_src(root.join("src/ffi/mod.rs"));
     let mut header = Vec::new();
     builder.generate()?.write(&mut header);
     let header = String::from_utf8(header)?;

@@ -120,17 +120,18 @@ fn layouts_are_what_they_were() {
     assert_eq!(size_of::<HlSuppliedFrame>(), 24);
 }
 
-/// The names `hl_…` that the header declares as functions.
+/// The names `hl_…` that the header declares as functions, each of them once.
 fn declared_functions() -> BTreeSet<String> {
     let header = read(HEADER);
     let declarations = header.split("#if !defined(HEAPLEDGER_NO_LOCATIONS)").next();
     let tokens = tokens(declarations.unwrap_or_default());
     let is_called = |pair: &[Token]| pair[0].text.starts_with("hl_") && pair[1].text == "(";
-    tokens
-        .windows(2)
-        .filter(|pair| is_called(pair))
-        .map(|pair| pair[0].text.clone())
-        .collect()
+    let mut names = BTreeSet::new();
+    for pair in tokens.windows(2).filter(|pair| is_called(pair)) {
+        let name = &pair[0].text;
+        assert!(names.insert(name.clone()), "{name} is declared twice");
+    }
+    names
 }
 
 /// The dynamic symbols of the shared object that was built together with this test.

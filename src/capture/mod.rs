@@ -37,6 +37,8 @@ pub use self::native::{
 };
 pub use self::python::{PythonStatus, PythonVersion, without_python_frames};
 pub use self::stack_table::PYTHON_FRAME_COUNT_MAX;
+#[cfg(fuzzing)]
+pub use self::{native::unwind_rule, python::line_of};
 
 use self::event::Event;
 use self::hash::Hash;

@@ -74,6 +74,19 @@ impl Loaded {
         by_function(function, place)
     }
 
+    /// An object whose bytes are `image`, with its table of unwind rules at `table_offset`.
+    #[cfg(fuzzing)]
+    pub(super) fn in_bytes(image: &[u8], table_offset: usize) -> Self {
+        let start = image.as_ptr().expose_provenance();
+        Self {
+            start,
+            end: start + image.len(),
+            bias: start,
+            unwind_table: start.wrapping_add(table_offset),
+            name: std::ptr::null(),
+        }
+    }
+
     /// What the loader calls it: a path, or nothing for the program itself.
     pub(super) fn name(&self) -> &[u8] {
         if self.name.is_null() {

@@ -38,6 +38,15 @@ pub(super) use self::unwind::Unwinder;
 pub use self::unwind::{NATIVE_FRAME_COUNT_MAX, NativeDepth};
 pub(super) use self::walk_cache::Rest;
 
+/// The rule that an object mapped at `image` gives for one of its places, in words: for `fuzz`.
+#[cfg(fuzzing)]
+#[must_use]
+pub fn unwind_rule(image: &[u8], table_offset: usize, place_offset: usize) -> String {
+    let loaded = Loaded::in_bytes(image, table_offset);
+    let place = loaded.start.wrapping_add(place_offset);
+    format!("{:?}", unwind_table::rule_at(&loaded, place))
+}
+
 use self::loaded::Loaded;
 use super::site_table::{Site, SiteId, SiteTable};
 use crate::memory::{Address, FrameAddress};

@@ -95,7 +95,7 @@ impl Symbols {
             .into_iter()
             .flatten()
             .map(debug_byte_count);
-        let byte_count: u64 = sizes.sum();
+        let byte_count = sizes.fold(0, u64::saturating_add);
         if byte_count > DEBUG_BYTE_MAX {
             return;
         }
@@ -206,11 +206,13 @@ fn has_lines(elf: &Elf<'_>) -> bool {
         .is_some_and(|section| section.size() > 0)
 }
 
+/// What the debug information takes once it is decompressed. The sizes are what the file says: added
+/// up they may be more than any number.
 fn debug_byte_count(elf: &Elf<'_>) -> u64 {
     elf.sections()
         .filter(|section| section.name().is_ok_and(|name| name.starts_with(".debug_")))
-        .map(|section| section.size())
-        .sum()
+        .filter_map(|section| section.compressed_file_range().ok())
+        .fold(0, |sum, range| sum.saturating_add(range.uncompressed_size))
 }
 
 /// A section, decompressed; an empty one when the file has none of this name.

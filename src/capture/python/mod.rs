@@ -24,6 +24,13 @@ mod switching;
 mod thread_cache;
 
 pub(super) use self::connect::some_code;
+/// The line of an instruction: for `fuzz`.
+#[cfg(fuzzing)]
+#[must_use]
+pub fn line_of(table: &[u8], first_line: i32, lasti: i32) -> Option<u32> {
+    line_table::line_of(table, first_line, lasti)
+}
+
 pub use self::status::{PythonStatus, PythonVersion};
 pub use self::switching::without_python_frames;
 

@@ -1,7 +1,7 @@
 //! The leak verdict: live blocks grouped by where they came from.
 
 use super::finding::{Access, BlockFacts, Finding, FindingKind, PointerPlace};
-use super::reach::Holding;
+use super::reach::{Holding, is_carved_up};
 use crate::ledger::record::flag;
 use crate::ledger::{BlockRecord, Epoch, FamilyId, StackId};
 use std::collections::HashMap;
@@ -33,7 +33,9 @@ pub fn is_leak(record: &BlockRecord, since: Epoch) -> bool {
 pub fn leaks(live: impl Iterator<Item = (BlockRecord, Holding)>) -> Vec<Finding> {
     let mut groups: HashMap<Group, Finding> = HashMap::new();
     for (record, holding) in live {
-        let facts = BlockFacts::from(&record);
+        let mut facts = BlockFacts::from(&record);
+        // The object at the beginning of such a page was handed over, not the page.
+        facts.handed_to_python &= !is_carved_up(record.address, record.size);
         let group = Group {
             allocated: record.allocated,
             family: record.family,
@@ -165,6 +167,21 @@ mod tests {
             [(3, Holding::Nowhere)]
         );
         assert_eq!(found(handed, &[IMAGE, IMAGE]), [(2, Holding::Nowhere)]);
+    }
+
+    #[test]
+    fn a_page_that_is_carved_up_is_kept_by_any_reference_though_it_was_handed_over() {
+        let handed = flag::HANDED_TO_PYTHON;
+        let page = |address| (block(address, 4_080, 1, handed), Holding::Elsewhere);
+        let found = leaks([page(0x1000), page(0x2000)].into_iter());
+        let summary: Vec<_> = found
+            .iter()
+            .map(|leak| {
+                let handed = leak.block.is_some_and(|block| block.handed_to_python);
+                (leak.blocks, handed, leak.holding)
+            })
+            .collect();
+        assert_eq!(summary, [(2, false, Holding::Elsewhere)]);
     }
 
     #[test]

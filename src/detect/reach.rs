@@ -44,11 +44,32 @@ const SPREAD: usize = 0x9e37_79b9_7f4a_7c15;
 /// the number of elements, which takes a word, or two where the elements' alignment asks for it.
 const BEGINNING_BYTES: usize = 2 * size_of::<usize>();
 
+/// An allocator that carves up memory of its own asks for aligned pages of at least so many bytes, but
+/// for what the allocator below needs for itself: the slices of `GLib` come from such pages.
+const CARVED_BYTE_MIN: usize = 256;
+const CARVED_BYTES_SPARED: usize = 2 * size_of::<usize>();
+
+/// Whether a block is most likely a page that an allocator carves up. What lies at its beginning is
+/// another's then, and a pointer to any part of it keeps it.
+#[must_use]
+pub fn is_carved_up(start: Address, size: ByteCount) -> bool {
+    let page = size.get().saturating_add(CARVED_BYTES_SPARED);
+    page >= CARVED_BYTE_MIN && page.is_power_of_two() && start.get().is_multiple_of(page)
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Block {
     start: usize,
     end: usize,
     holding: Holding,
+}
+
+impl Block {
+    /// Whether a word that points into the block is likely a pointer to it.
+    fn is_meant_by(&self, word: usize) -> bool {
+        let size = ByteCount::new(self.end - self.start);
+        word - self.start <= BEGINNING_BYTES || is_carved_up(Address::new(self.start), size)
+    }
 }
 
 /// The walk over a set of blocks.
@@ -143,8 +164,9 @@ impl Walk {
     }
 
     /// Looks at words: the blocks they point at are reached, from `origin`. In memory of which nobody
-    /// knows what it is, only a pointer to the beginning of a block is believed: there most words that
-    /// fall into a block are leftovers.
+    /// knows what it is, only a pointer to the beginning of a block is believed, for there most words
+    /// that fall into a block are leftovers; or one into a page that is carved up, for whose beginning
+    /// nobody has a use.
     #[inline]
     pub fn see(&mut self, words: impl Iterator<Item = usize>, origin: impl Fn(usize) -> Holding) {
         for (index, word) in words.enumerate() {
@@ -164,13 +186,14 @@ impl Walk {
         words.filter_map(|word| {
             let position = self.may_be_filed(word).then(|| self.position(word))??;
             let block = self.blocks.get(position)?;
-            (word - block.start <= BEGINNING_BYTES).then_some(Address::new(block.start))
+            block.is_meant_by(word).then_some(Address::new(block.start))
         })
     }
 
     fn is_beginning(&self, position: usize, word: usize) -> bool {
-        let start = self.blocks.get(position).map_or(word, |block| block.start);
-        word - start <= BEGINNING_BYTES
+        self.blocks
+            .get(position)
+            .is_some_and(|block| block.is_meant_by(word))
     }
 
     /// Begins at a block: it is the origin itself, and is not reached by that.
@@ -281,6 +304,26 @@ mod tests {
         walk.see([0x1011, 0x2010].into_iter(), |_| Holding::Elsewhere);
         let found = holdings(&walk, &[0x1000, 0x2000]);
         assert_eq!(found, [Holding::Unknown, Holding::Elsewhere]);
+    }
+
+    #[test]
+    fn in_unknown_memory_a_pointer_into_a_page_that_is_carved_up_counts() {
+        // The last two are not aligned, or of another size.
+        let blocks = [
+            (0x1000, 4_080),
+            (0x4800, 2_032),
+            (0x6010, 4_080),
+            (0x8000, 2_000),
+        ];
+        let mut walk = walk(&blocks);
+        let inside = blocks.map(|(start, _)| start + 0x400);
+        assert_eq!(walk.begun_at(inside.into_iter()).count(), 2);
+        walk.see(inside.into_iter(), |_| Holding::Elsewhere);
+        let (found, nothing) = (Holding::Elsewhere, Holding::Unknown);
+        assert_eq!(
+            holdings(&walk, &blocks.map(|(start, _)| start)),
+            [found, found, nothing, nothing]
+        );
     }
 
     #[test]

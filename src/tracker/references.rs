@@ -20,7 +20,7 @@
 use super::Tracker;
 use crate::capture::foreign;
 use crate::detect::leak;
-use crate::detect::reach::{Holding, Walk};
+use crate::detect::reach::{Holding, Walk, is_carved_up};
 use crate::ledger::record::flag;
 use crate::ledger::{BlockRecord, BlockState, Epoch, FamilyId};
 use crate::memory::lock::Lock;
@@ -295,7 +295,7 @@ fn end_of_dead_stack(stack: &Range<usize>, here: Address) -> usize {
 }
 
 fn is_handed(block: &BlockRecord) -> bool {
-    block.flags & flag::HANDED_TO_PYTHON != 0
+    block.flags & flag::HANDED_TO_PYTHON != 0 && !is_carved_up(block.address, block.size)
 }
 
 /// Copies memory; what cannot be read counts as zeroes, page by page.

@@ -269,6 +269,10 @@ fn limits(snapshot: &Snapshot, capture: CaptureCounters) -> Limits {
         ("kept_byte_count", kept_byte_count),
         ("heap_reserve_byte_count", reserve::used_byte_count()),
         (
+            "leaks_not_judged_in_programs_without_python",
+            snapshot.unjudged_block_count,
+        ),
+        (
             "unguarded_block_count",
             snapshot.statistics.unguarded_block_count,
         ),

@@ -86,6 +86,9 @@ pub struct Options {
     pub foreign_calls: ForeignCalls,
     /// Whether every live block is a leak: the interpreter's and the C run time's, and what is kept.
     pub all_leaks: bool,
+    /// The process number of `heapledger run`: programs without Python that it has not started itself
+    /// are not asked for leaks.
+    pub run_by: Option<u32>,
     /// Where the report goes at exit; `%p` stands for the process's number.
     pub json: Option<String>,
     /// The file of suppressions.
@@ -117,6 +120,7 @@ impl Options {
             python_frames: PythonFrames::Native,
             foreign_calls: ForeignCalls::Automatic,
             all_leaks: false,
+            run_by: None,
             json: None,
             suppressions: None,
         }
@@ -164,12 +168,14 @@ impl Options {
             "python_frames" => self.python_frames = choose(key, value, &PYTHON_FRAMES)?,
             "foreign_calls" => self.foreign_calls = choose(key, value, &FOREIGN_CALLS)?,
             "all_leaks" => self.all_leaks = choose(key, value, &SWITCH)?,
+            "run_by" => self.run_by = Some(count(key, value)?),
             "json" => self.json = path(key, value)?,
             "suppressions" => self.suppressions = path(key, value)?,
             _ => {
                 return Err(OptionError(format!(
                     "there is no option \"{key}\": use scope, check, guard, check_every, \
-                     native_stacks, python_frames, foreign_calls, all_leaks, json or suppressions"
+                     native_stacks, python_frames, foreign_calls, all_leaks, run_by, json or \
+                     suppressions"
                 )));
             }
         }
@@ -334,7 +340,7 @@ mod tests {
     #[test]
     fn every_option_is_read() {
         let text = "scope=process:check=redzone:native_stacks=full:json=/a\\:b/%p.json:\
-                    suppressions=/s:python_frames=supplied:foreign_calls=types:all_leaks=1";
+                    suppressions=/s:python_frames=supplied:foreign_calls=types:all_leaks=1:run_by=77";
         let options = read(text).expect("valid options");
         let expected = Options {
             scope: Scope::Process,
@@ -345,6 +351,7 @@ mod tests {
             python_frames: PythonFrames::Supplied,
             foreign_calls: ForeignCalls::Types,
             all_leaks: true,
+            run_by: Some(77),
             json: Some("/a:b/%p.json".to_owned()),
             suppressions: Some("/s".to_owned()),
         };

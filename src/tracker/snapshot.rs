@@ -2,6 +2,7 @@
 
 use super::Tracker;
 use super::options::Options;
+use crate::capture::PythonStatus;
 use crate::detect::reach::Holding;
 use crate::detect::{Finding, FindingKind, leak};
 use crate::ledger::book::is_programs_own;
@@ -46,6 +47,8 @@ pub struct Snapshot {
     pub findings: Vec<Finding>,
     /// The numbers.
     pub statistics: Statistics,
+    /// Live blocks of a process whose leaks nobody asks for (see [`Options::run_by`]).
+    pub unjudged_block_count: u64,
     /// Live blocks and bytes of the interpreter, extension modules and the C run time.
     pub others_own: (u64, u64),
     /// The options in force.
@@ -149,17 +152,32 @@ impl Tracker {
         }
     }
 
+    /// Whether what is live at the end says anything: not in a program without Python that the
+    /// program under `run` has started (a shell, a compiler), which leaves it to its end to free its
+    /// memory. Searching such a process for references takes longer than its own work.
+    fn has_leaks_judged(&self) -> bool {
+        let run_by = self.session.options().run_by;
+        run_by.is_none_or(|run| run == std::os::unix::process::parent_id())
+            || self.capture.python_status() != PythonStatus::NotPython
+    }
+
     /// Everything a report is made of.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         let _ours = OurOwnWork::begin();
         let mut findings = self.findings.since(0);
-        findings.extend(self.leaks(Epoch(0)));
+        let unjudged_block_count = if self.has_leaks_judged() {
+            findings.extend(self.leaks(Epoch(0)));
+            0
+        } else {
+            self.leak_count(Epoch(0))
+        };
         let statistics = self.statistics();
         let others_own = self.others_own();
         self.session.with_state(|state| Snapshot {
             findings,
             statistics,
+            unjudged_block_count,
             others_own,
             options: state.options.clone(),
             started: state.started,

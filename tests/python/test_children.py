@@ -188,3 +188,24 @@ def test_a_compiler_that_the_program_runs_is_not_judged(leaking: Path) -> None:
     ran = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert (ran.returncode, ran.stdout) == (0, "")
     assert ran.stderr.startswith("heapledger: no findings"), ran.stderr
+
+
+def test_leaks_of_a_child_without_python_are_counted_and_not_looked_for(leaking: Path) -> None:
+    source = leaking / "forgets.c"
+    source.write_text("#include <stdlib.h>\nint main(void) { return malloc(3000) == 0; }\n")
+    program = leaking / "forgets"
+    command = [shutil.which("cc") or "cc", "-O0", "-o", str(program), str(source)]
+    subprocess.run(command, check=True)
+    script = leaking / "starting.py"
+    script.write_text(f"import subprocess\nsubprocess.run([{str(program)!r}], check=True)\n")
+    saved = leaking / "starting.json"
+    run = [sys.executable, "-m", "heapledger", "run", "--quiet", "--json", str(saved)]
+    subprocess.run([*run, "--scope", "process", str(script)], check=True, timeout=120)
+    (child,) = json.loads(saved.read_text())["children"]
+    assert child["findings"] == []
+    assert child["limits"]["leaks_not_judged_in_programs_without_python"] == 1
+    # A program that takes the place of the one that was started is asked.
+    script.write_text(f"import os\nos.execv({str(program)!r}, ['forgets'])\n")
+    subprocess.run([*run, "--scope", "process", str(script)], check=True, timeout=120)
+    (leak,) = json.loads(saved.read_text())["findings"]
+    assert (leak["kind"], leak["bytes"]) == ("leak", 3000)

@@ -79,7 +79,8 @@ def _environment(chosen: dict[str, str], collection: Collection) -> dict[str, st
         )
     before = environment.get(PRELOAD)
     environment[PRELOAD] = f"{library}:{before}" if before else str(library)
-    values = session_options.environment_options() | chosen | {"json": collection.pattern}
+    ours = {"json": collection.pattern, "run_by": str(os.getpid())}
+    values = session_options.environment_options() | chosen | ours
     environment[session_options.VARIABLE] = session_options.option_text(values)
     return environment
 

@@ -26,6 +26,7 @@
 pub mod adopt;
 pub mod allocate;
 mod copied_results;
+mod exception_reserve;
 pub mod explicit;
 mod given;
 mod glibc;

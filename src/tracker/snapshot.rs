@@ -1,6 +1,7 @@
 //! The state of everything at one moment, as plain data for reports.
 
 use super::Tracker;
+use super::exception_reserve::is_reserve;
 use super::options::Options;
 use crate::capture::PythonStatus;
 use crate::detect::reach::Holding;
@@ -103,7 +104,8 @@ impl Tracker {
         let live: Vec<BlockRecord> = self.programs_own().collect();
         let references = self.references(&live, since);
         let left = live.into_iter().filter(|block| leak::is_leak(block, since));
-        leak::leaks(left.map(|block| (block, references.holding(&block))))
+        let left = left.map(|block| (block, references.holding(&block)));
+        leak::leaks(left.filter(|(block, holding)| !is_reserve(block, *holding)))
     }
 
     /// How many blocks were allocated after `since` and are still live.

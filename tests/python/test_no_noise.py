@@ -31,6 +31,19 @@ def test_a_clean_library_has_no_findings(scope: str, tmp_path: Path) -> None:
     assert run.report["stats"]["total_blocks"] > 1000
 
 
+@pytest.mark.parametrize("symbols", [[], ["-s"]], ids=["with symbols", "stripped"])
+def test_what_a_run_time_of_its_own_keeps_for_exceptions_is_no_leak(
+    symbols: list[str], tmp_path: Path
+) -> None:
+    program = tmp_path / "own_runtime"
+    command = ["c++", "-O1", "-w", "-static-libstdc++", "-static-libgcc", *symbols]
+    subprocess.run([*command, "-o", str(program), str(SOURCES / "own_runtime.cpp")], check=True)
+    run = run_preloaded([str(program)], tmp_path, scope="process")
+    assert (run.status, run.out, run.report["findings"]) == (0, "thrown\n", [])
+    (leak,) = run_preloaded([str(program), "and"], tmp_path, scope="process").report["findings"]
+    assert (leak["kind"], leak["bytes"]) == ("leak", 72_704), "the size alone is no reason"
+
+
 def test_a_clean_program_has_no_findings(tmp_path: Path) -> None:
     program = tmp_path / "tidy"
     command = ["c++", "-std=c++17", "-g", "-O1", "-w", "-pthread", "-DMAIN"]

@@ -8,11 +8,12 @@ use super::site_table::{Site, SiteId};
 use crate::ledger::StackId;
 
 /// What allocations have in common that a library makes for the same purpose: the foreign function
-/// under way and the place in native code.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+/// under way and the way through native code from there. The innermost place alone may be a wrapper
+/// of `malloc` that everything in the library goes through.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Maker {
     foreign: SiteId,
-    native: SiteId,
+    native: Vec<SiteId>,
 }
 
 impl Capture {
@@ -22,10 +23,9 @@ impl Capture {
         let foreign = self.stacks.foreign(stack);
         let is_native =
             |site: &SiteId| !matches!(self.sites.site(*site), Some(Site::Python { .. }));
-        let innermost = self.stacks.sites(stack).next().filter(is_native);
         foreign.is_known().then(|| Maker {
             foreign,
-            native: innermost.unwrap_or(SiteId::NONE),
+            native: self.stacks.sites(stack).take_while(is_native).collect(),
         })
     }
 

@@ -54,8 +54,9 @@ impl Lessons {
         lessons
     }
 
-    /// What usually releases the blocks allocated at `allocated`; `None` when nothing did, or only
-    /// the function that allocates them.
+    /// What usually releases the blocks allocated at `allocated`: a foreign function other than the
+    /// one that allocates them, which made at least half of all releases. What releases some of them
+    /// by the way, or outside any foreign call, is nothing that a program could be told to call.
     pub(super) fn usual_release(
         &self,
         capture: &Capture,
@@ -66,12 +67,11 @@ impl Lessons {
         let allocating = capture.foreign_function(allocated).map(named);
         let mut releasers: BTreeMap<ForeignFunction, Releaser> = BTreeMap::new();
         for (&released, &count) in &endings.releases {
-            let frames = frames(released);
             let called = capture.foreign_function(released).map(named);
-            let Some(function) = called.or_else(|| native_function(&frames)) else {
+            let Some(function) = called.filter(|called| Some(called) != allocating.as_ref()) else {
                 continue;
             };
-            let place = python_place(&frames);
+            let place = python_place(&frames(released));
             let releaser = releasers.entry(function).or_insert_with(|| Releaser {
                 released: 0,
                 place: place.clone(),
@@ -81,11 +81,11 @@ impl Lessons {
                 releaser.place = None;
             }
         }
-        let most = releasers
+        let release_count: u64 = endings.releases.values().sum();
+        let (function, releaser) = releasers
             .into_iter()
-            .filter(|(function, _)| Some(function) != allocating.as_ref());
-        let (function, releaser) =
-            most.max_by(|(one, a), (two, b)| a.released.cmp(&b.released).then(two.cmp(one)))?;
+            .max_by(|(one, a), (two, b)| a.released.cmp(&b.released).then(two.cmp(one)))
+            .filter(|(_, most)| most.released.saturating_mul(2) >= release_count)?;
         Some(UsualRelease {
             released: releaser.released,
             total: endings.block_count,
@@ -100,19 +100,6 @@ fn named(function: crate::capture::ForeignFunction) -> ForeignFunction {
         library: function.library,
         name: function.name,
     }
-}
-
-/// The innermost native function, where no foreign call released the block.
-fn native_function(frames: &[Frame]) -> Option<ForeignFunction> {
-    frames.iter().find_map(|frame| match frame {
-        Frame::Native {
-            library, function, ..
-        } if !function.is_empty() => Some(ForeignFunction {
-            library: library.clone(),
-            name: function.clone(),
-        }),
-        Frame::Native { .. } | Frame::Python { .. } => None,
-    })
 }
 
 fn python_place(frames: &[Frame]) -> Option<String> {

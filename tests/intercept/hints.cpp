@@ -33,3 +33,33 @@ void leaves(void **a, void **b, void **c) {
         std::free(block);
 }
 }
+
+// One wrapper of malloc for two purposes, each with a function that releases it.
+static void *__attribute__((noinline)) allocated(std::size_t size) {
+    void *block = std::malloc(size);
+    if (block == nullptr) std::abort();
+    return block;
+}
+static void *__attribute__((noinline)) fresh_key() {
+    void *key = allocated(20);
+    static_cast<char *>(key)[0] = 'k';
+    return key;
+}
+static void *__attribute__((noinline)) fresh_value() {
+    void *value = allocated(20);
+    static_cast<char *>(value)[0] = 'v';
+    return value;
+}
+extern "C" {
+void *fresh(int is_key) { return is_key ? fresh_key() : fresh_value(); }
+void free_key(void *key) { std::free(key); }
+void free_value(void *value) { std::free(value); }
+// Releases most of what it makes itself, and gives out one in ten.
+void *one_in_ten() {
+    static int count;
+    void *block = fresh_key();
+    if (++count % 10 == 0) return block;
+    std::free(block);
+    return nullptr;
+}
+}

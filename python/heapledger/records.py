@@ -196,9 +196,9 @@ class Finding:
 
     `count` is how often it occurred (for a leak: in how many blocks), `bytes` and `blocks` are
     summed over all occurrences. `kept_by` names what still refers to the blocks of a leak, such as
-    a library: they are kept rather than lost. `stacks` has the key "allocated", and for errors
-    "here" (where it was detected) and "released" (by whom the block was released first), each
-    innermost first.
+    a library: they are kept rather than lost. `indirect` says of a leak that only other leaked
+    blocks refer to it. `stacks` has the key "allocated", and for errors "here" (where it was
+    detected) and "released" (by whom the block was released first), each innermost first.
     """
 
     kind: str
@@ -213,6 +213,7 @@ class Finding:
     foreign_function: ForeignFunction | None = None
     handed_to_python: bool = False
     kept_by: str | None = None
+    indirect: bool = False
     hints: tuple[str, ...] = ()
     stacks: Stacks = field(default_factory=dict, hash=False)
 
@@ -234,6 +235,7 @@ class Finding:
             foreign_function=None if foreign is None else ForeignFunction.from_dict(foreign),
             handed_to_python=bool(source.get("handed_to_python", False)),
             kept_by=None if source.get("kept_by") is None else str(source["kept_by"]),
+            indirect=bool(source.get("indirect", False)),
             hints=tuple(str(hint) for hint in source.get("hints") or ()),
             stacks=_stacks(source),
         )
@@ -255,6 +257,7 @@ class Finding:
             ),
             "handed_to_python": self.handed_to_python,
             **({} if self.kept_by is None else {"kept_by": self.kept_by}),
+            **({"indirect": True} if self.indirect else {}),
             "hints": list(self.hints),
             "stacks": _stacks_to_dict(self.stacks),
         }

@@ -89,6 +89,7 @@ fn absorb(first: &mut Finding, other: &Finding) {
     first.handed_to_python |= other.handed_to_python;
     // The same stacks are hidden by the same rules, unless the reports used different files: shown.
     first.suppressed &= other.suppressed;
+    first.indirect &= other.indirect;
     first.growth = match (first.growth, other.growth) {
         (Some(one), Some(two)) => Some(one.saturating_add(two)),
         (one, two) => one.or(two),
@@ -103,14 +104,19 @@ fn absorb(first: &mut Finding, other: &Finding) {
     }
 }
 
-/// Sorts errors by seriousness and, within a kind, in the order they were found; leaks by growth,
-/// then bytes, then blocks. The fingerprint makes equal leaks come in the same order in each run.
+/// Sorts errors by seriousness and, within a kind, in the order they were found. Of leaks those that
+/// grew come first, and what only other leaks lead to comes last: it is the end of a structure whose
+/// beginning was forgotten. So does what an import made once. Then growth, bytes and blocks count.
+/// The fingerprint makes equal leaks come in the same order in each run.
 fn order(finding: &Finding) -> impl Ord + use<> {
     let leak = finding.is_leak();
     let amounts = |amount: u64| if leak { Reverse(amount) } else { Reverse(0) };
     (
         finding.is_kept(),
         seriousness(finding.known_kind()),
+        leak && finding.growth.unwrap_or(0) == 0,
+        finding.indirect,
+        finding.made_by_import().is_some(),
         amounts(finding.growth.unwrap_or(0)),
         amounts(finding.bytes),
         amounts(finding.blocks),
@@ -142,6 +148,7 @@ const fn seriousness(kind: Option<FindingKind>) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::fixtures::python;
 
     fn finding(kind: &str, fingerprint: &str, bytes: u64) -> Finding {
         Finding {
@@ -203,6 +210,29 @@ mod tests {
         steady.growth = Some(0);
         let merged = merge(vec![steady, finding("leak", "cache", 1_000_000), growing]);
         assert_eq!(fingerprints(&merged), ["growing", "cache", "steady"]);
+    }
+
+    #[test]
+    fn parts_of_a_leaked_structure_and_what_an_import_made_come_after_the_others() {
+        let part = Finding {
+            indirect: true,
+            ..finding("leak", "part", 9_000)
+        };
+        let mut once = finding("leak", "once", 5_000);
+        once.stacks.allocated = vec![
+            python("/l/m.py", 3, "make"),
+            python("/l/m.py", 9, "<module>"),
+            python(
+                "<frozen importlib._bootstrap>",
+                241,
+                "_call_with_frames_removed",
+            ),
+        ];
+        let mut again = once.clone();
+        (again.fingerprint, again.blocks) = ("again".to_owned(), 2);
+        let root = finding("leak", "root", 8);
+        let merged = merge(vec![part, once, again, root]);
+        assert_eq!(fingerprints(&merged), ["again", "root", "once", "part"]);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! in which the sentences appear. A rule states what it saw, and says "likely" where it guesses.
 
 use super::message::{Names, foreign_name};
-use super::model::{ForeignFunction, Frame, Stacks, file_name};
+use super::model::{self, ForeignFunction, Frame, Stacks, file_name};
 use super::number::counted;
 use crate::detect::reach::Holding;
 use crate::detect::{Finding, FindingKind, PointerPlace};
@@ -72,6 +72,15 @@ const RULES: &[fn(&Evidence<'_>) -> Option<String>] = &[
 #[must_use]
 pub fn all(evidence: &Evidence<'_>) -> Vec<String> {
     RULES.iter().filter_map(|rule| rule(evidence)).collect()
+}
+
+/// What tells an object that a module makes for itself from one that is made again and again.
+#[must_use]
+pub fn made_by_import(finding: &model::Finding) -> Option<String> {
+    let module = file_name(finding.made_by_import()?);
+    Some(format!(
+        "allocated while {module} was being imported: likely made once, whatever the program does"
+    ))
 }
 
 fn copied_result(evidence: &Evidence<'_>) -> Option<String> {
@@ -158,8 +167,8 @@ fn python_line(stack: &[Frame]) -> Option<(&str, u32)> {
     })
 }
 
-/// `__del__` is called once for each object, so when two of one class meet at one block, two objects
-/// have the same pointer.
+/// The interpreter calls `__del__` once for each object, so when two of one class meet at one block,
+/// two objects have the same pointer, unless somebody called it by name.
 fn copied_wrapper(evidence: &Evidence<'_>) -> Option<String> {
     let what = match evidence.finding.kind {
         FindingKind::DoubleFree => "released",
@@ -173,7 +182,7 @@ fn copied_wrapper(evidence: &Evidence<'_>) -> Option<String> {
         let wrapper = second.1;
         format!(
             "{what} by two copies of one {wrapper} (copy.copy of an owner copies the pointer, not \
-             the memory)"
+             the memory), unless __del__ was called by name"
         )
     })
 }

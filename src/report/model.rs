@@ -12,6 +12,9 @@ use crate::detect::FindingKind;
 
 /// What `schema` says in every report.
 pub const SCHEMA: &str = "heapledger.report";
+/// What code objects call the body of a module, and the file of what executes it for `import`.
+const MODULE_BODY: &str = "<module>";
+const IMPORT_SYSTEM: &str = "<frozen importlib._bootstrap>";
 /// What `version` says in the reports that this library writes and reads.
 pub const VERSION: u32 = 1;
 
@@ -217,6 +220,10 @@ pub struct Finding {
     /// library, or words for other memory. Absent when nothing is known to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kept_by: Option<String>,
+    /// For a leak: whether only other leaked blocks refer to these, which nobody handed to Python:
+    /// parts of something that was not released as a whole. Absent when not.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub indirect: bool,
     /// What a colleague would add, one sentence each.
     pub hints: Vec<String>,
     /// Where it happened.
@@ -248,6 +255,36 @@ impl Finding {
     #[must_use]
     pub fn is_leak(&self) -> bool {
         self.kind == FindingKind::Leak.name()
+    }
+
+    /// Whether this is a leak that nothing else explains.
+    #[must_use]
+    pub fn is_direct_leak(&self) -> bool {
+        self.is_leak() && !self.indirect && !self.is_kept()
+    }
+
+    /// The Python module in whose import a single block was left behind: a module is imported once.
+    #[must_use]
+    pub fn made_by_import(&self) -> Option<&str> {
+        if !self.is_leak() || self.blocks != 1 {
+            return None;
+        }
+        let mut lines = self
+            .stacks
+            .allocated
+            .iter()
+            .filter_map(|frame| match frame {
+                Frame::Python { file, function, .. } => Some((file.as_str(), function.as_str())),
+                Frame::Native { .. } => None,
+            });
+        let mut inner = lines.next()?;
+        for outer in lines {
+            if inner.1 == MODULE_BODY && outer.0 == IMPORT_SYSTEM {
+                return Some(inner.0);
+            }
+            inner = outer;
+        }
+        None
     }
 }
 

@@ -94,6 +94,7 @@ fn finding() -> impl Strategy<Value = Finding> {
             foreign_function: known.1,
             handed_to_python,
             kept_by: None,
+            indirect: false,
             hints: text.3,
             stacks,
             growth: numbers.3,

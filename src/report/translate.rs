@@ -107,11 +107,13 @@ impl Translator<'_> {
                 .map(|block| translated_block(&block, finding.offset)),
             foreign_function,
             handed_to_python: finding.block.is_some_and(|block| block.handed_to_python),
+            indirect: kept_by.is_none() && is_part_of_a_leak(finding),
             kept_by,
             hints,
             stacks,
             ..model::Finding::default()
         };
+        translated.hints.extend(hints::made_by_import(&translated));
         translated.fingerprint = fingerprint::of(&translated);
         translated.message = match finding.kind {
             FindingKind::Leak => message::leak(&translated),
@@ -179,6 +181,12 @@ impl Translator<'_> {
             used_release: self.resolver.release_name(finding.used_family),
         }
     }
+}
+
+/// Whether only other leaks lead to the blocks. One that was handed to Python had an owner of its own.
+fn is_part_of_a_leak(finding: &Finding) -> bool {
+    let handed = finding.block.is_some_and(|block| block.handed_to_python);
+    finding.holding == Holding::OtherLeak && !handed
 }
 
 fn translated_block(block: &BlockFacts, offset: i64) -> Block {

@@ -105,6 +105,47 @@ def test_a_function_that_nobody_releases_teaches_nothing(run: Callable[..., Run]
     assert (leak["blocks"], leak["hints"]) == (4, [])
 
 
+WRAPPED = """
+for name in "fresh", "one_in_ten":
+    getattr(library, name).restype = ctypes.c_void_p
+for name in "free_key", "free_value":
+    getattr(library, name).argtypes = [ctypes.c_void_p]
+"""
+
+
+def test_a_wrapper_of_malloc_is_no_purpose_that_blocks_have_in_common(
+    run: Callable[..., Run],
+) -> None:
+    source = "for _ in range(9): library.free_key(library.fresh(1))\n"
+    lost_key = run(WRAPPED + source + "library.fresh(1)").leaks["fresh"]
+    (hint,) = lost_key["hints"]
+    assert hint.startswith("9 of the 10 blocks from fresh were released by hints.so free_key, at ")
+    # Values come through the same wrapper and the same function, and no value was released.
+    lost_value = run(WRAPPED + source + "library.fresh(0)").leaks["fresh"]
+    assert lost_value["hints"] == []
+
+
+def test_what_releases_fewer_than_half_is_not_named(run: Callable[..., Run]) -> None:
+    source = "blocks = [library.one_in_ten() for _ in range(30)]\nlibrary.free_key(blocks[9])\n"
+    leak = run(WRAPPED + source).leaks["one_in_ten"]
+    assert (leak["blocks"], leak["hints"]) == (2, [])
+
+
+def test_what_an_import_makes_once_is_said_and_comes_last(
+    run: Callable[..., Run], tmp_path: Path
+) -> None:
+    (tmp_path / "bindings.py").write_text(
+        "def context(make): return make(5000)\nimport __main__\nhandle = context(__main__.get)\n"
+    )
+    first, last = run("import bindings\nfor _ in range(2): get(3)\n").report["findings"]
+    assert (first["blocks"], first["hints"]) == (2, [])
+    assert (last["blocks"], last["bytes"]) == (1, 40_000)
+    assert last["hints"] == [
+        "allocated while bindings.py was being imported: likely made once, whatever the program "
+        "does"
+    ]
+
+
 OWNER = """
 class Shared:
     def __init__(self):
@@ -117,7 +158,7 @@ class Shared:
 """
 COPIES = (
     "released by two copies of one Shared (copy.copy of an owner copies the pointer, not the "
-    "memory)"
+    "memory), unless __del__ was called by name"
 )
 
 

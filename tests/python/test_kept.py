@@ -72,6 +72,11 @@ def test_what_only_a_leak_refers_to_is_lost_with_it(library: str, tmp_path: Path
     assert any("only another block" in hint for hint in hints[False])
     assert not any("refers to it" in hint for hint in hints[True])
     assert not any("kept_by" in leak for leak in run.of_kind("leak"))
+    # The handle is the mistake: it comes first, though its parts are larger.
+    order = [
+        (leak["handed_to_python"], leak.get("indirect", False)) for leak in run.of_kind("leak")
+    ]
+    assert order == [(True, False), (False, True), (False, True)]
 
 
 def test_what_an_older_handle_holds_is_no_leak_of_now(library: str, tmp_path: Path) -> None:
@@ -129,11 +134,11 @@ with heapledger.no_leaks():
     lib.look_up(), lib.log_line(), lib.the_context(), lib.last_error()
 try:
     with heapledger.no_leaks():
-        for _ in range(5):
+        for _ in range(8):
             lib.forget(), lib.log_line()
 except heapledger.LeakError as error:
     [leak] = error.findings
-    assert leak.foreign_function.name == "forget" and leak.blocks >= 4, str(error)
+    assert leak.foreign_function.name == "forget" and leak.blocks >= 5, str(error)
     assert str(error).startswith(f"{leak.blocks} blocks of native memory ("), str(error)
 else:
     raise SystemExit("the lost block was not missed")

@@ -14,13 +14,7 @@ const PID_COUNT_MAX: usize = 8;
 /// Writes the finding under its number in the report.
 pub(super) fn write(page: &mut Page, number: usize, group: &Group<'_>) {
     let finding = &group.finding;
-    let message = if finding.message.is_empty() {
-        &finding.kind
-    } else {
-        &finding.message
-    };
-    let title = format!("{number}. {}", escaped(message));
-    page.line(0, &page.paint.alarm(&title));
+    write_title(page, number, group);
     for fact in facts(finding, &group.pids) {
         page.line(INDENT, &fact);
     }
@@ -31,6 +25,18 @@ pub(super) fn write(page: &mut Page, number: usize, group: &Group<'_>) {
         page.line(INDENT, &page.paint.strong(&format!("{title}:")));
         stack::write(page, INDENT + 2, frames);
     }
+}
+
+/// Writes the finding's sentence alone.
+pub(super) fn write_title(page: &mut Page, number: usize, group: &Group<'_>) {
+    let finding = &group.finding;
+    let message = if finding.message.is_empty() {
+        &finding.kind
+    } else {
+        &finding.message
+    };
+    let title = format!("{number}. {}", escaped(message));
+    page.line(0, &page.paint.alarm(&title));
 }
 
 /// What the sentence does not say.

@@ -19,7 +19,7 @@ use self::paint::Paint;
 use super::escape::escaped;
 use super::group::{self, Group};
 use super::model::{Process, Report, file_name};
-use super::number::thousands;
+use super::number::{grouped, thousands};
 use super::source::SourceLines;
 use super::timestamp;
 
@@ -54,6 +54,8 @@ impl Default for TextOptions {
 const PROCESS_COUNT_MAX: usize = 8;
 /// Characters of a command line at the top.
 const COMMAND_LENGTH_MAX: usize = 100;
+/// Leaks that only other leaks lead to, with a line each; the others are counted.
+const INDIRECT_COUNT_MAX: usize = 10;
 /// The summary is said again at the end when more findings than this stand between.
 const SUMMARY_REPEAT_COUNT: usize = 5;
 /// The report's start is known to the second, and file systems round too.
@@ -148,14 +150,38 @@ impl Page {
         self.line(2, &text);
     }
 
+    /// Parts of a leaked structure are told in short where the leak of its beginning is shown: the
+    /// one mistake to repair is there.
     fn findings(&mut self, groups: &[Group<'_>]) {
-        for (index, group) in groups
-            .iter()
+        let in_short =
+            groups.iter().any(|group| group.finding.is_direct_leak()) && !self.options.all_frames;
+        let (parts, whole): (Vec<_>, Vec<_>) = (1..)
+            .zip(groups)
             .take(self.options.finding_count_max)
-            .enumerate()
-        {
+            .partition(|(_, group)| in_short && group.finding.indirect);
+        for (number, group) in whole {
             self.blank();
-            finding::write(self, index + 1, group);
+            finding::write(self, number, group);
+        }
+        self.parts(&parts);
+    }
+
+    fn parts(&mut self, parts: &[(usize, &Group<'_>)]) {
+        if parts.is_empty() {
+            return;
+        }
+        self.blank();
+        self.line(
+            0,
+            "only blocks of the leaks above refer to these, in short:",
+        );
+        for (number, group) in parts.iter().take(INDIRECT_COUNT_MAX) {
+            finding::write_title(self, *number, group);
+        }
+        let rest = parts.len().saturating_sub(INDIRECT_COUNT_MAX);
+        if rest > 0 {
+            let further = grouped(rest as u64, "further leak");
+            self.line(0, &format!("... {further}; the JSON report has all"));
         }
     }
 }

@@ -27,6 +27,29 @@ fn nothing_found() {
 }
 
 #[test]
+fn parts_of_a_leaked_structure_are_told_in_short() {
+    let mut report = report(&[leak()]);
+    let part = Finding {
+        kind: "leak".to_owned(),
+        message: "leak of a part".to_owned(),
+        blocks: 1,
+        indirect: true,
+        hints: vec!["only another block".to_owned()],
+        ..Finding::default()
+    };
+    let parts = vec![part; INDIRECT_COUNT_MAX + 2];
+    report.findings.extend(parts.iter().cloned());
+    let shown = text(&report);
+    let end = "\n\nonly blocks of the leaks above refer to these, in short:\n2. leak of a part\n";
+    assert!(shown.contains(end), "{shown}");
+    assert!(shown.contains("11. leak of a part\n... 2 further leaks; the JSON report has all"));
+    assert!(!shown.contains("hint: only another block"), "{shown}");
+    // Where the beginning is not shown, as in a circle, each is shown as it is.
+    report.findings = parts;
+    assert!(text(&report).contains("12. leak of a part\n   hint: only another block"));
+}
+
+#[test]
 fn a_double_free_and_a_leak() {
     let mut report = report(&[leak(), error(FindingKind::DoubleFree, 48)]);
     report.process = Process {

@@ -5,6 +5,7 @@
 //! `longjmp` or a C++ exception, without [`leave`]; so a call counts as in progress only while the
 //! stack pointer is below the one it began at.
 
+use super::hash::halves;
 use super::site_table::SiteId;
 use crate::memory::Address;
 use crate::memory::thread_local::{Word, get, set};
@@ -101,7 +102,8 @@ pub fn current() -> ForeignFunctionId {
 #[inline]
 #[must_use]
 pub fn call_in_progress() -> Option<ForeignCall> {
-    let function = get(Word::ForeignFunction);
+    // What `enter` stored there has 32 bits.
+    let (function, _) = halves(get(Word::ForeignFunction) as u64);
     if function == 0 {
         return None;
     }
@@ -110,9 +112,8 @@ pub fn call_in_progress() -> Option<ForeignCall> {
     if Address::of(&raw const here) >= stack_pointer {
         return None;
     }
-    let function = ForeignFunctionId(SiteId(u32::try_from(function).ok()?));
     Some(ForeignCall {
-        function,
+        function: ForeignFunctionId(SiteId(function)),
         sequence: get(Word::ForeignSequence),
         stack_pointer,
     })

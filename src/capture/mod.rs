@@ -104,30 +104,38 @@ impl Capture {
     #[inline]
     #[must_use]
     pub fn here(&self, place: EventPlace) -> StackId {
+        self.at(&place)
+    }
+
+    /// The same without a copy of the place, which costs more than the rest.
+    #[inline(never)]
+    #[must_use]
+    pub fn at(&self, place: &EventPlace) -> StackId {
         // Before the frames are looked at: a code object that dies after this has no frame here.
         let generation = lifetime::generation();
         let call = foreign::call_in_progress();
         let foreign = call.map_or(ForeignFunctionId::NONE, |call| call.function);
-        let view = self.python.view();
-        let python = match view {
-            View::Off => get(Word::SuppliedOrigin) as u64,
-            View::Fresh(_) => return self.resolve(Event::new(place, foreign, generation), view),
-            View::Remembering(stack) => match stack.key(generation, call) {
-                Some(key) => key,
-                None => get(Word::SuppliedOrigin) as u64,
-            },
+        let remembering = self.python.remembering();
+        let python = match remembering {
+            Some(stack) => stack.key(generation, call),
+            None if self.python.is_fresh() => {
+                let event = Event::new(*place, foreign, generation);
+                return self.resolve(event, self.python.view());
+            }
+            None => None,
         };
         let rest = Rest {
-            python,
+            python: python.unwrap_or_else(|| get(Word::SuppliedOrigin) as u64),
             foreign: u64::from(foreign.0.0),
             generation,
         };
-        if let Origin::Registers(registers, depth) = self.origin(&place)
+        if let Origin::Registers(registers, depth) = self.origin(place)
             && let Some(stack) = self.unwinder.known_stack(registers, depth, &rest)
         {
             return StackId(stack);
         }
-        self.find(Event::new(place, foreign, generation), view, &rest)
+        let view = remembering.map_or(View::Off, View::Remembering);
+        self.find(Event::new(*place, foreign, generation), view, &rest)
     }
 
     /// Stores a location that a C caller gave; [`LocationId::NONE`] when it gave nothing.

@@ -69,7 +69,7 @@ pub unsafe fn is_withheld_intact(block: Address, size: ByteCount, flags: u32) ->
     is_intact_around
         && (flags & flag::POISONED == 0
             // SAFETY: the flag says that the block was filled for this size.
-            || unsafe { redzone::damage_inside(block, size) }.is_none())
+            || unsafe { redzone::is_intact_inside(block, size) })
 }
 
 /// Looks around a block.

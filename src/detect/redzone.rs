@@ -28,6 +28,8 @@ const _: () = assert!(POISON_BYTE_MAX <= POISON_PART_BYTE_MAX);
 /// than the work for a small block.
 const STEP_BYTE_COUNT: usize = size_of::<u128>();
 type Step = [u8; STEP_BYTE_COUNT];
+/// Up to here a block is filled by a handful of steps.
+const FEW_STEPS_BYTE_MAX: usize = 8 * STEP_BYTE_COUNT;
 
 /// The position of the first byte that is not `intact`. All are compared first, many at a time:
 /// intact is the rule.
@@ -41,15 +43,17 @@ fn first_damaged_byte(bytes: &[u8], intact: u8) -> Option<usize> {
 
 #[inline]
 fn is_intact(bytes: &[u8], intact: u8) -> bool {
-    let (steps, _) = bytes.as_chunks::<STEP_BYTE_COUNT>();
     let pattern = u128::from_ne_bytes([intact; STEP_BYTE_COUNT]);
     let differs = |step: &Step| u128::from_ne_bytes(*step) ^ pattern;
-    // The last step may overlap the one before.
-    if let Some(last) = bytes.last_chunk() {
-        return steps
-            .iter()
-            .fold(differs(last), |all, step| all | differs(step))
-            == 0;
+    // The last steps of each kind may overlap the first: then no length needs a loop of its own.
+    if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
+        let mut all = differs(first) | differs(last);
+        if bytes.len() > 2 * STEP_BYTE_COUNT {
+            all |= middle(bytes)
+                .iter()
+                .fold(0, |all, step| all | differs(step));
+        }
+        return all == 0;
     }
     let pattern = u64::from_ne_bytes([intact; size_of::<u64>()]);
     match (bytes.first_chunk(), bytes.last_chunk()) {
@@ -58,6 +62,14 @@ fn is_intact(bytes: &[u8], intact: u8) -> bool {
         }
         _ => bytes.iter().all(|&byte| byte == intact),
     }
+}
+
+/// The whole steps behind the first. The last of them ends where the bytes end or overlaps the step
+/// that does.
+#[inline]
+fn middle(bytes: &[u8]) -> &[Step] {
+    let (_, rest) = bytes.split_at_checked(STEP_BYTE_COUNT).unwrap_or_default();
+    rest.as_chunks().0
 }
 
 #[cold]
@@ -139,9 +151,11 @@ pub unsafe fn arm_guarded(block: Address, size: ByteCount) {
 #[must_use]
 pub unsafe fn is_intact_behind(block: Address, size: ByteCount) -> bool {
     let start = block.offset_by(size.get()).get();
-    let redzone = std::ptr::with_exposed_provenance::<[u8; REDZONE_BYTE_COUNT]>(start);
+    let redzone = std::ptr::with_exposed_provenance::<u64>(start);
+    // In one load: a volatile one would be eight, for the place is not aligned.
     // SAFETY: as in `damage_behind`.
-    unsafe { redzone.read_volatile() == [REDZONE_BYTE; REDZONE_BYTE_COUNT] }
+    let bytes = unsafe { redzone.read_unaligned() };
+    bytes == u64::from_ne_bytes([REDZONE_BYTE; REDZONE_BYTE_COUNT])
 }
 
 /// What is damaged behind the block.
@@ -181,6 +195,20 @@ pub fn poisoned_parts(block: Address, size: ByteCount) -> [(usize, usize); 2] {
 /// * The caller won the block's release, and its memory has not gone back to the allocator.
 #[inline]
 pub unsafe fn poison(block: Address, size: ByteCount) {
+    if size.get() <= POISON_BYTE_MAX {
+        let start = std::ptr::with_exposed_provenance_mut::<u8>(block.get());
+        // SAFETY: as below; the whole block is one part.
+        unsafe { fill(start, size.get()) };
+    } else {
+        // SAFETY: the caller's duties.
+        unsafe { poison_ends(block, size) };
+    }
+}
+
+/// # Safety
+/// * As for [`poison`].
+#[inline(never)]
+unsafe fn poison_ends(block: Address, size: ByteCount) {
     for (start, length) in poisoned_parts(block, size) {
         let start = std::ptr::with_exposed_provenance_mut::<u8>(block.offset_by(start).get());
         // SAFETY: the block has at least `size` bytes, and the program has given them up.
@@ -200,24 +228,55 @@ unsafe fn fill(start: *mut u8, length: usize) {
         unsafe { start.write_bytes(POISON_BYTE, length) };
         return;
     };
-    for offset in (0..last).step_by(STEP_BYTE_COUNT) {
-        // SAFETY: a step from here on ends within the bytes, as `offset` is below `last`.
+    if length > FEW_STEPS_BYTE_MAX {
+        // SAFETY: the caller's duty.
+        unsafe { start.write_bytes(POISON_BYTE, length) };
+        return;
+    }
+    let write = |offset: usize| {
+        // SAFETY: `offset` is at most `last`, so a step from there ends within the bytes.
         let place = unsafe { start.add(offset) }.cast::<Step>();
         // SAFETY: as above.
         unsafe { place.write(PATTERN) };
+    };
+    // From both ends, overlapping in the middle: without a loop, which the compiler would turn into
+    // a call of the C library.
+    write(0);
+    write(last);
+    if length > 2 * STEP_BYTE_COUNT {
+        write(STEP_BYTE_COUNT);
+        write(last - STEP_BYTE_COUNT);
     }
-    // The last step may overlap the one before.
-    // SAFETY: it ends where the bytes end.
-    let place = unsafe { start.add(last) }.cast::<Step>();
-    // SAFETY: as above.
-    unsafe { place.write(PATTERN) };
+    if length > 4 * STEP_BYTE_COUNT {
+        write(2 * STEP_BYTE_COUNT);
+        write(3 * STEP_BYTE_COUNT);
+        write(last - 2 * STEP_BYTE_COUNT);
+        write(last - 3 * STEP_BYTE_COUNT);
+    }
+}
+
+/// Whether nothing was written after the release.
+///
+/// # Safety
+/// * As for [`damage_inside`].
+#[inline]
+#[must_use]
+pub unsafe fn is_intact_inside(block: Address, size: ByteCount) -> bool {
+    if size.get() > POISON_BYTE_MAX {
+        // SAFETY: the caller's duties.
+        return unsafe { damage_inside(block, size) }.is_none();
+    }
+    let bytes = std::ptr::with_exposed_provenance::<u8>(block.get());
+    // SAFETY: as in `damage_inside`; the whole block is one part.
+    let bytes = unsafe { std::slice::from_raw_parts(bytes, size.get()) };
+    is_intact(bytes, POISON_BYTE)
 }
 
 /// The offset of the first byte written after the release.
 ///
 /// # Safety
 /// * [`poison`] was called for this block with this size, and its memory has not gone back.
-#[inline]
+#[inline(never)]
 #[must_use]
 pub unsafe fn damage_inside(block: Address, size: ByteCount) -> Option<usize> {
     poisoned_parts(block, size)

@@ -166,10 +166,10 @@ pub(super) fn allocate(
     let Some(admission) = gate::admit(frame, real.function().family()) else {
         return with_room(call(None), || call(None));
     };
-    let Some((size, room)) = room(real, size, admission) else {
+    let Some((size, room)) = room(real, size, &admission) else {
         return call(None);
     };
-    if let Some(block) = place_guarded(real, size, admission) {
+    if let Some(block) = place_guarded(real, size, &admission) {
         return block;
     }
     let asked = (room.flags != 0).then_some(room.byte_count);
@@ -183,23 +183,28 @@ pub(super) fn allocate(
     };
     let block = with_room(block, || call(asked));
     if block != 0 {
-        record(block, (size, room.flags), admission);
+        record(block, (size, room.flags), &admission);
     }
     block
 }
 
 /// What an allocation gave, or gives when it failed and memory that was withheld has gone back.
+#[inline(always)]
 fn with_room(block: usize, again: impl FnOnce() -> usize) -> usize {
     if block != 0 {
         return block;
     }
-    let makes_room = || tracker::existing().is_some_and(tracker::Tracker::make_room);
     if makes_room() { again() } else { block }
+}
+
+#[cold]
+fn makes_room() -> bool {
+    tracker::existing().is_some_and(tracker::Tracker::make_room)
 }
 
 /// Places and records a block between guard pages, when it is its turn.
 #[inline]
-pub(super) fn place_guarded(real: Real, size: usize, admission: Admission) -> Option<usize> {
+pub(super) fn place_guarded(real: Real, size: usize, admission: &Admission) -> Option<usize> {
     if admission.tracker.is_guarding() {
         place_in_turn(real, size, admission)
     } else {
@@ -208,7 +213,7 @@ pub(super) fn place_guarded(real: Real, size: usize, admission: Admission) -> Op
 }
 
 #[inline(never)]
-fn place_in_turn(real: Real, size: usize, admission: Admission) -> Option<usize> {
+fn place_in_turn(real: Real, size: usize, admission: &Admission) -> Option<usize> {
     if !real.is_standard() || !real.function().is_plain() {
         return None;
     }
@@ -223,9 +228,13 @@ fn place_in_turn(real: Real, size: usize, admission: Admission) -> Option<usize>
 }
 
 /// How much to ask for; `None`, after a report, when no block can be so large.
-#[inline]
-pub(super) fn room(real: Real, size: Option<usize>, admission: Admission) -> Option<(usize, Room)> {
-    admission.tracker.look_at_top(admission.place);
+#[inline(always)]
+pub(super) fn room(
+    real: Real,
+    size: Option<usize>,
+    admission: &Admission,
+) -> Option<(usize, Room)> {
+    admission.tracker.look_at_top(&admission.place);
     let room = size.and_then(|size| Some((size, admission.tracker.room_for(size)?)));
     let Some((size, room)) = room else {
         note_impossible_size(real, size, admission);
@@ -243,7 +252,7 @@ pub(super) fn room(real: Real, size: Option<usize>, admission: Admission) -> Opt
 }
 
 #[cold]
-fn note_impossible_size(real: Real, size: Option<usize>, admission: Admission) {
+fn note_impossible_size(real: Real, size: Option<usize>, admission: &Admission) {
     let _errno = KeptErrno::keep();
     let _ours = OurOwnWork::begin();
     let family = real.function().family();
@@ -254,8 +263,12 @@ fn note_impossible_size(real: Real, size: Option<usize>, admission: Admission) {
 }
 
 /// Records a block; `false` when a guarded one finds no record, and is gone.
-#[inline]
-pub(super) fn record(block: usize, (size, room_flags): (usize, u32), admission: Admission) -> bool {
+#[inline(never)]
+pub(super) fn record(
+    block: usize,
+    (size, room_flags): (usize, u32),
+    admission: &Admission,
+) -> bool {
     let _errno = KeptErrno::keep();
     let Some(_ours) = OurOwnWork::begin() else {
         return false;
@@ -270,5 +283,5 @@ pub(super) fn record(block: usize, (size, room_flags): (usize, u32), admission: 
         family: admission.family,
         flags: admission.flags | room_flags,
     };
-    admission.tracker.note_allocation(block, admission.place) == Insertion::Recorded
+    admission.tracker.note_allocation(block, &admission.place) == Insertion::Recorded
 }

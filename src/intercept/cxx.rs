@@ -4,6 +4,11 @@
 //! `std::bad_alloc` passes through. What the operator itself gets from `malloc` is part of the
 //! block it gives.
 
+#![expect(
+    clippy::inline_always,
+    reason = "the path of every recorded allocation, which knows its operator"
+)]
+
 use super::allocator::{place_guarded, record, room};
 use super::entry::Frame;
 use super::functions::Function;
@@ -112,7 +117,7 @@ operator_delete!(
 );
 
 /// Allocates with `call`, as one block of the operator's family.
-#[inline]
+#[inline(always)]
 fn allocate_object(
     real: Real,
     frame: Frame,
@@ -123,8 +128,10 @@ fn allocate_object(
         return call(size);
     }
     let admission = gate::admit(frame, real.function().family());
-    let room = admission.and_then(|admission| room(real, Some(size), admission));
-    if let (Some(admission), Some(_)) = (admission, room)
+    let room = admission
+        .as_ref()
+        .and_then(|admission| room(real, Some(size), admission));
+    if let (Some(admission), Some(_)) = (&admission, room)
         && let Some(block) = place_guarded(real, size, admission)
     {
         return block;
@@ -135,7 +142,7 @@ fn allocate_object(
         let _outer = Outer::begin(frame);
         call(asked)
     };
-    if let (Some(admission), Some((size, room)), true) = (admission, room, block != 0) {
+    if let (Some(admission), Some((size, room)), true) = (&admission, room, block != 0) {
         record(block, (size, room.flags), admission);
     }
     block

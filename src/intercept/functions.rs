@@ -186,6 +186,7 @@ macro_rules! declare {
             }
 
             /// The family of the blocks it gives out or takes back.
+            #[inline(always)]
             pub(super) const fn family(self) -> FamilyId {
                 match self { $(Self::$name => FamilyId::$family),* }
             }

@@ -4,6 +4,11 @@
 //! passes it is looked at in this order: our own work, a part of another intercepted call, a stale
 //! foreign call, the caller's owner, Python code inside a callback.
 
+#![expect(
+    clippy::inline_always,
+    reason = "what is put together here would be copied through memory to where it is used"
+)]
+
 use super::entry::Frame;
 use super::foreign_notes::OngoingCall;
 use super::hand_over;
@@ -63,29 +68,58 @@ pub(super) struct Admission {
 }
 
 /// Decides whether an allocation of `family` enters the ledger, after [`is_watching`] said that it
-/// may.
-#[inline]
+/// may. Inlined, so that an admission is put together where it is used.
+#[inline(always)]
 pub(super) fn admit(frame: Frame, family: FamilyId) -> Option<Admission> {
     if is_our_own_work() || outer::is_part_of_another_call(frame) {
         return None;
     }
     let scope = SCOPE.load(Ordering::Relaxed);
-    let ongoing = OngoingCall::find(frame);
-    let call = ongoing.map(Call::of);
+    let call = OngoingCall::find(frame);
     if scope != PROCESS && call.is_none() {
         return None;
     }
-    let (caller, flags) = judge(frame, family, call);
-    if scope != PROCESS && (flags != 0 || call.is_some_and(Call::is_in_callback)) {
+    let caller = frame.caller();
+    let judged = if page_kinds::is_users_code(caller.call_address()) {
+        Judged {
+            caller,
+            flags: 0,
+            family,
+        }
+    } else {
+        judge_other(frame, family, call)
+    };
+    let is_left_out =
+        || judged.flags != 0 || call.is_some_and(|call| Call::of(call).is_in_callback());
+    if scope != PROCESS && is_left_out() {
         return None;
     }
     Some(Admission {
         tracker: tracker::tracker()?,
-        place: place_of(frame, caller),
+        place: place_of(frame, judged.caller),
+        flags: judged.flags,
+        family: judged.family,
+        call,
+    })
+}
+
+/// What is known of an allocation by its caller.
+#[derive(Clone, Copy, Debug)]
+struct Judged {
+    caller: FrameAddress,
+    flags: u32,
+    family: FamilyId,
+}
+
+/// Judges an allocation that code of no library of the program's made.
+#[inline(never)]
+fn judge_other(frame: Frame, family: FamilyId, call: Option<OngoingCall>) -> Judged {
+    let (caller, flags) = judge(frame, family, call.map(Call::of));
+    Judged {
+        caller,
         flags,
         family: certain_family(caller, family),
-        call: ongoing,
-    })
+    }
 }
 
 /// The foreign call that an allocation belongs to.
@@ -118,7 +152,6 @@ impl Call {
 }
 
 /// The caller to report, and the flags that say whose the block is.
-#[inline]
 fn judge(frame: Frame, family: FamilyId, call: Option<Call>) -> (FrameAddress, u32) {
     let caller = frame.caller();
     let PageKind::Image(owner) = page_kinds::kind_of(caller.call_address()) else {
@@ -180,9 +213,12 @@ pub(super) fn is_inner_release(frame: Frame) -> bool {
 }
 
 /// Where a call came from: who called, or on whose behalf the C library did.
-#[inline]
+#[inline(always)]
 pub(super) fn place_for(frame: Frame) -> EventPlace {
     let caller = frame.caller();
+    if page_kinds::is_users_code(caller.call_address()) {
+        return place_of(frame, caller);
+    }
     let runtime = PageKind::Image(Owner::CRuntime);
     let behalf = if page_kinds::kind_of(caller.call_address()) == runtime {
         hand_over::in_progress(frame)
@@ -194,7 +230,7 @@ pub(super) fn place_for(frame: Frame) -> EventPlace {
 
 /// An event's place: its stack is unwound from `frame`, unless the machinery of foreign calls made
 /// it itself and `caller` is unknown.
-#[inline]
+#[inline(always)]
 fn place_of(frame: Frame, caller: FrameAddress) -> EventPlace {
     stack::learn();
     EventPlace {

@@ -10,8 +10,6 @@
     reason = "turns published leaf pointers back into references"
 )]
 
-use std::sync::OnceLock;
-
 use super::image::Range;
 use super::owner::Owner;
 use crate::memory::table::{Table, Zeroed};
@@ -47,45 +45,37 @@ struct PageByte(AtomicU8);
 // SAFETY: an atomic integer is a plain integer in memory, for which zero is the default.
 unsafe impl Zeroed for PageByte {}
 
-#[derive(Default)]
-struct LeafPointer(AtomicPtr<Table<PageByte>>);
-// SAFETY: a null pointer is all zeroes and the default; the pointer has no destructor.
-unsafe impl Zeroed for LeafPointer {}
+type Leaf = [PageByte; LEAF_PAGES];
 
-/// Never unmapped: readers hold no lock.
-static DIRECTORY: OnceLock<Option<Table<LeafPointer>>> = OnceLock::new();
+/// Where the leaves are; null where there is none. A mebibyte that nobody touches but where a leaf is,
+/// part of the library's image so that it is found without a look elsewhere. Leaves are never
+/// unmapped: readers hold no lock.
+static DIRECTORY: [AtomicPtr<Leaf>; DIRECTORY_SLOTS] =
+    [const { AtomicPtr::new(std::ptr::null_mut()) }; DIRECTORY_SLOTS];
 
-/// Maps the directory; `false` when the kernel refuses, and then every page stays unseen.
-pub(super) fn prepare() -> bool {
-    DIRECTORY
-        .get_or_init(|| Table::new(DIRECTORY_SLOTS))
-        .is_some()
-}
-
-fn directory() -> Option<&'static Table<LeafPointer>> {
-    DIRECTORY.get()?.as_ref()
-}
-
-fn leaf(address: usize) -> Option<&'static Table<PageByte>> {
-    let leaf = directory()?
-        .get(address >> LEAF_BITS)?
-        .0
-        .load(Ordering::Acquire);
-    // SAFETY: only `map_leaf` stores here, and what it stores is leaked.
+#[inline]
+fn leaf(address: usize) -> Option<&'static Leaf> {
+    let leaf = DIRECTORY.get(address >> LEAF_BITS)?.load(Ordering::Acquire);
+    // SAFETY: only `map_leaf` stores here, always a leaf of this length that stays for good.
     unsafe { leaf.as_ref() }
 }
 
 #[cold]
-fn map_leaf(address: usize) -> Option<&'static Table<PageByte>> {
-    let place = &directory()?.get(address >> LEAF_BITS)?.0;
-    let fresh = Box::into_raw(Box::new(Table::new(LEAF_PAGES)?));
+fn map_leaf(address: usize) -> Option<&'static Leaf> {
+    let place = DIRECTORY.get(address >> LEAF_BITS)?;
+    let pages = Table::<PageByte>::new(LEAF_PAGES)?.into_raw();
     let null = std::ptr::null_mut();
     if place
-        .compare_exchange(null, fresh, Ordering::AcqRel, Ordering::Acquire)
+        .compare_exchange(
+            null,
+            pages.as_ptr().cast(),
+            Ordering::AcqRel,
+            Ordering::Acquire,
+        )
         .is_err()
     {
-        // SAFETY: the exchange failed, so this thread still owns the box it just made.
-        drop(unsafe { Box::from_raw(fresh) });
+        // SAFETY: the exchange failed, so this thread alone has the pages it just mapped.
+        drop(unsafe { Table::from_raw(pages, LEAF_PAGES) });
     }
     leaf(address)
 }
@@ -95,6 +85,13 @@ fn byte_of(address: usize) -> u8 {
     leaf(address)
         .and_then(|leaf| leaf.get((address >> PAGE_BITS) & (LEAF_PAGES - 1)))
         .map_or(UNSEEN, |byte| byte.0.load(Ordering::Relaxed))
+}
+
+/// Whether the page of `address` is a library's or the program's, and nobody else's: nearly every
+/// caller's.
+#[inline]
+pub(super) fn is_users_code(address: usize) -> bool {
+    byte_of(address) == Owner::User as u8
 }
 
 /// What is known of the page of `address`.
@@ -165,7 +162,6 @@ mod tests {
 
     #[test]
     fn a_mark_covers_the_pages_of_its_range_and_no_others() {
-        assert!(prepare());
         // Across the border of two leaves.
         let border = 0x1234 << LEAF_BITS;
         let range = Range {

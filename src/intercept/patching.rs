@@ -16,7 +16,6 @@ use std::cell::UnsafeCell;
 use super::book::Book;
 use super::loaded::{self, ListAge};
 use super::owner::KnownPlaces;
-use super::page_kinds;
 use super::pass::Pass;
 use crate::capture;
 use crate::memory::reentry::OurOwnWork;
@@ -90,7 +89,6 @@ pub(super) fn after_fork_in_child() {
 /// how many slots hold our entries; `None` in a child that lost the book.
 pub(super) fn begin(places: &KnownPlaces) -> Option<usize> {
     let _ours = OurOwnWork::begin();
-    page_kinds::prepare();
     let slots = with_book(|book| {
         book.active = true;
         make_pass(book, places, true);

@@ -76,8 +76,9 @@ pub(super) fn is_to_be_executed(real: Real, block: usize, frame: Frame) -> bool 
     }
 }
 
-/// Decides the release of an address that the ledger knows.
-#[inline(always)]
+/// Decides the release of an address that the ledger knows. One function for all that release, so
+/// that everything it does in the usual case can be one piece.
+#[inline(never)]
 fn decide(tracker: &Tracker, found: &Found<'_>, real: Real, block: usize, frame: Frame) -> bool {
     if is_our_own_work() {
         return true;
@@ -116,7 +117,7 @@ fn decide(tracker: &Tracker, found: &Found<'_>, real: Real, block: usize, frame:
 /// ledger: one outside the scope, or one that libc makes for us. A withheld block has not gone back.
 /// What lies in front of a block tells only where glibc's allocator is underneath; with another one
 /// a second release goes unreported rather than a first one reported.
-#[inline]
+#[inline(always)]
 pub(super) fn is_somebody_elses(found: &Found<'_>, real: Real, block: usize) -> bool {
     found.state() == Some(BlockState::Freed)
         && !(real.is_above_glibc() && chunk::is_certainly_released(block))

@@ -164,7 +164,7 @@ fn resize_known(
         family: real.function().family(),
         call: OngoingCall::find(frame),
     };
-    let Some((size, room)) = room(real, size, admission) else {
+    let Some((size, room)) = room(real, size, &admission) else {
         return call(None);
     };
     let asked = (room.flags != 0).then_some(room.byte_count);
@@ -245,7 +245,7 @@ fn release_by_resize(request: Request, mut call: impl FnMut(Option<usize>) -> us
         && gate::is_watching()
         && let Some(admission) = gate::admit(frame, real.function().family())
     {
-        record(given, (0, 0), admission);
+        record(given, (0, 0), &admission);
     }
     given
 }

@@ -1,5 +1,10 @@
 //! The ledger itself: from an address to its record, and what may be done to it.
 
+#![expect(
+    clippy::inline_always,
+    reason = "a transition is part of the path of every release of a recorded block"
+)]
+
 use super::chain::{Chain, Found, Ticket};
 use super::insertion::SEARCH_BYTE_COUNT_MIN;
 use super::record::{BlockRecord, Record, flag};
@@ -156,7 +161,7 @@ impl Ledger {
     /// # Errors
     /// [`Outcome::ReleasedBefore`] when somebody else won, [`Outcome::Unknown`] when the record has
     /// moved on to another address meanwhile.
-    #[inline]
+    #[inline(always)]
     pub fn release(
         &self,
         found: &Found<'_>,
@@ -198,7 +203,7 @@ impl Ledger {
 
     /// The same for a block that is to be looked at before its memory goes back: its record, and its
     /// flags.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn take_out(&self, ticket: Ticket) -> Option<(Found<'_>, u32)> {
         let record = self.vacancy.record(ticket.number)?;
@@ -294,7 +299,7 @@ impl Ledger {
 
     /// The index of this thread's corner, for arrays that keep something for each thread; `None`
     /// when the thread shares a corner.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn corner_index(&self) -> Option<u32> {
         if cfg!(loom) {

@@ -5,6 +5,11 @@
 //! met (one took over a record that it overlaps while the other put a new one in front), the record
 //! with the lower number stays.
 
+#![expect(
+    clippy::inline_always,
+    reason = "the usual case is part of the path of every recorded allocation"
+)]
+
 use super::book::Ledger;
 use super::chain::{Chain, Found, Ticket};
 use super::record::{NewBlock, Record, flag};
@@ -42,7 +47,7 @@ struct Spare<'a> {
 
 impl Ledger {
     /// Records a block that the program has just been given.
-    #[inline]
+    #[inline(always)]
     pub fn insert(&self, block: &NewBlock) -> Insertion {
         if let Some(corner) = self.own_corner()
             && self.reuse_head(corner, block)
@@ -56,7 +61,7 @@ impl Ledger {
     }
 
     /// The usual case: the only record of the granule is that of a freed block at this address.
-    #[inline]
+    #[inline(always)]
     fn reuse_head(&self, corner: &Corner, block: &NewBlock) -> bool {
         let Some(slot) = self.map.slot(block.address) else {
             return false;

@@ -8,6 +8,11 @@
 //! together. The other fields belong to whoever won the last transition; a reader takes a copy and
 //! believes it only when the word is the same before and after.
 
+#![expect(
+    clippy::inline_always,
+    reason = "one compare-and-swap is part of the path of every release"
+)]
+
 use super::transition::{Event, Outcome, transition};
 use super::word::{Extent, Word};
 use super::{BlockState, Epoch, FamilyId, StackId, ThreadNumber};
@@ -176,8 +181,20 @@ impl Record {
     ///
     /// `Ok` when this thread made the change; otherwise what the state machine says of the
     /// record's present state. Of any number of simultaneous callers one gets `Ok`.
-    #[inline]
+    #[inline(always)]
     pub(super) fn apply(&self, seen: Word, event: Event) -> Result<Word, Outcome> {
+        if let Outcome::Becomes(Some(state)) = transition(seen.state(), event) {
+            let changed = seen.with_state(Some(state));
+            if self.swap(seen, changed).is_ok() {
+                return Ok(changed);
+            }
+        }
+        self.apply_anew(seen, event)
+    }
+
+    /// Every case but the usual one.
+    #[inline(never)]
+    fn apply_anew(&self, seen: Word, event: Event) -> Result<Word, Outcome> {
         let mut seen = seen;
         loop {
             let outcome = transition(seen.state(), event);

@@ -5,6 +5,11 @@
 //! instruction. Threads that are being torn down, or that found all corners taken, share one corner
 //! and pay for atomic additions.
 
+#![expect(
+    clippy::inline_always,
+    reason = "a thread's corner is looked for at every event"
+)]
+
 use super::ThreadNumber;
 use super::totals::Tally;
 use crate::memory::stretch::Stretch;
@@ -158,8 +163,16 @@ impl Threads {
     }
 
     /// The index of this thread's own corner; `None` when it shares one.
-    #[inline]
+    #[inline(always)]
     pub fn own_index(&self) -> Option<u32> {
+        if self.own().is_some() {
+            return u32::try_from(get(Word::Thread).wrapping_sub(1)).ok();
+        }
+        self.index_of_seat()
+    }
+
+    #[cold]
+    fn index_of_seat(&self) -> Option<u32> {
         match self.seat() {
             Seat::Own(_) => u32::try_from(get(Word::Thread).checked_sub(1)?).ok(),
             Seat::Shared(_) => None,

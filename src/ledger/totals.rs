@@ -6,6 +6,11 @@
 //! from the true value by one unpublished balance for each thread. One shared counter would make two threads
 //! wait for the same cache line at every allocation.
 
+#![expect(
+    clippy::inline_always,
+    reason = "counting is part of the path of every event"
+)]
+
 use super::threads::Seat;
 use crate::memory::sync::{AtomicU64, Ordering};
 
@@ -108,7 +113,7 @@ fn add(counter: &AtomicU64, amount: u64) -> u64 {
 
 impl Totals {
     /// Counts a block that the program got.
-    #[inline]
+    #[inline(always)]
     pub fn count_allocation(&self, seat: &Seat<'_>, byte_count: u64) {
         match seat {
             Seat::Own(corner) => {
@@ -131,7 +136,7 @@ impl Totals {
     }
 
     /// Counts a block that the program released.
-    #[inline]
+    #[inline(always)]
     pub fn count_release(&self, seat: &Seat<'_>, byte_count: u64) {
         match seat {
             Seat::Own(corner) => {

@@ -49,6 +49,7 @@ pub enum Outcome {
 
 /// The state machine: total, and written without a wildcard so that a new state or event does not
 /// compile until every row says what it means.
+#[inline(always)]
 #[must_use]
 pub const fn transition(state: Option<BlockState>, event: Event) -> Outcome {
     use BlockState::{Freed, Live, Quarantined};

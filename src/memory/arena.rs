@@ -118,6 +118,8 @@ impl<T: Zeroed, const CHUNKS: usize, const CHUNK_LENGTH: usize> Arena<T, CHUNKS,
         self.get(index)
     }
 
+    #[cold]
+    #[inline(never)]
     fn commit(&self, chunk: usize) -> Option<()> {
         let place = self.chunks.get(chunk)?;
         if !place.load(Ordering::Acquire).is_null() {

@@ -66,7 +66,7 @@ impl Tracker {
             family,
             flags: flag::ADOPTED,
         };
-        match self.note_allocation(block, place) {
+        match self.note_allocation(block, &place) {
             Insertion::Recorded => Ok(()),
             Insertion::Dropped => Err(AdoptError::NoRoom),
         }

@@ -4,6 +4,10 @@
     unsafe_code,
     reason = "arms the redzone of a block that was allocated with room for it"
 )]
+#![expect(
+    clippy::inline_always,
+    reason = "the path of every recorded allocation is one piece"
+)]
 
 use super::Tracker;
 use super::session::Check;
@@ -27,6 +31,7 @@ const WIDE_MARGIN_BYTE_MAX: usize = 512;
 const _: () = assert!(WIDE_MARGIN_BYTE_MIN >= redzone::REDZONE_BYTE_COUNT);
 
 /// The longest margin that a block of this size can have.
+#[inline]
 #[must_use]
 pub fn margin_max(size: usize) -> usize {
     size.clamp(WIDE_MARGIN_BYTE_MIN, WIDE_MARGIN_BYTE_MAX)
@@ -80,6 +85,7 @@ impl Tracker {
 
     /// Bytes behind a block that belong to nobody: the first carry the redzone's pattern, the rest
     /// keeps a longer overflow from what lies behind.
+    #[inline]
     fn margin(&self, size: usize) -> usize {
         if self.ledger.record_count() < WIDE_MARGIN_RECORD_COUNT_MAX {
             margin_max(size)
@@ -91,17 +97,18 @@ impl Tracker {
     /// Records a block that the real allocator has just handed out, before the program gets it.
     /// Called with the reentry flag up. A guarded block that finds no record is given back: the
     /// caller allocates another one.
-    #[inline]
-    pub fn note_allocation(&self, block: Allocated, place: EventPlace) -> Insertion {
+    #[inline(always)]
+    pub fn note_allocation(&self, block: Allocated, place: &EventPlace) -> Insertion {
         self.announce_pending();
         let (address, flags) = (block.address, block.flags);
-        let insertion = self.record_new(block, self.capture.here(place));
+        let insertion = self.record_new(block, self.capture.at(place));
         if insertion == Insertion::Dropped && flags & flag::GUARDED != 0 {
             self.close_moved(address);
         }
         insertion
     }
 
+    #[inline(always)]
     pub(super) fn record_new(&self, block: Allocated, allocated: StackId) -> Insertion {
         let Allocated {
             address,

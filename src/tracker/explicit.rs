@@ -59,7 +59,7 @@ impl Explicit<'_> {
             glibc::set_errno(libc::EINVAL);
             return None;
         }
-        self.tracker.look_at_top(self.place);
+        self.tracker.look_at_top(&self.place);
         let Some(room) = self.tracker.room_for(request.size) else {
             return self.refuse_size(request.size);
         };
@@ -70,7 +70,7 @@ impl Explicit<'_> {
         };
         if let Some(address) = guarded {
             let block = block_at(address, request.size, flag::GUARDED);
-            if self.tracker.note_allocation(block, self.place) == Insertion::Recorded {
+            if self.tracker.note_allocation(block, &self.place) == Insertion::Recorded {
                 return Some(address);
             }
         }
@@ -83,7 +83,7 @@ impl Explicit<'_> {
             return None;
         };
         let block = block_at(address, request.size, room.flags);
-        self.tracker.note_allocation(block, self.place);
+        self.tracker.note_allocation(block, &self.place);
         Some(address)
     }
 
@@ -138,7 +138,7 @@ impl Explicit<'_> {
             return None;
         }
         let _ours = OurOwnWork::begin();
-        self.tracker.look_at_top(self.place);
+        self.tracker.look_at_top(&self.place);
         let Some(room) = self.tracker.room_for(size) else {
             return self.refuse_size(size);
         };

@@ -132,7 +132,7 @@ fn leave_thread() {
         return;
     };
     if let Some(corner) = tracker.ledger.corner_index() {
-        let evict = |ticket| tracker.evict(ticket);
+        let evict = |ticket| tracker.evict_at_once(ticket);
         tracker.quarantine.leave(corner, evict);
     }
     tracker.ledger.leave();
@@ -218,7 +218,8 @@ impl Tracker {
     /// Gives back what this thread withholds.
     pub fn drain_quarantine(&self) {
         if let Some(corner) = self.ledger.corner_index() {
-            self.quarantine.drain(corner, |ticket| self.evict(ticket));
+            self.quarantine
+                .drain(corner, |ticket| self.evict_at_once(ticket));
         }
     }
 

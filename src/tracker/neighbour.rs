@@ -37,9 +37,9 @@ impl Tracker {
     /// Looks at the words behind the last block of the heap, which an overflow of that block has
     /// damaged where they are not as glibc left them.
     #[inline]
-    pub fn look_at_top(&self, place: EventPlace) {
+    pub fn look_at_top(&self, place: &EventPlace) {
         if let Some(next) = self.top.damaged() {
-            self.blame_last_block(next, place);
+            self.blame_last_block(next, *place);
         }
     }
 

@@ -4,6 +4,10 @@
     unsafe_code,
     reason = "looks at blocks whose release it has won, and gives them back"
 )]
+#![expect(
+    clippy::inline_always,
+    reason = "the path of every release of a recorded block is one piece"
+)]
 
 use super::guarded::watch_accesses;
 use super::session::Check;
@@ -60,7 +64,7 @@ impl Tracker {
     }
 
     /// The same for a pointer that was looked up: `found` is what the ledger has at it.
-    #[inline]
+    #[inline(always)]
     pub fn note_release_of(
         &self,
         found: &Found<'_>,
@@ -68,7 +72,7 @@ impl Tracker {
         place: EventPlace,
     ) -> ReleaseVerdict {
         self.announce_pending();
-        self.check_in_turn(place);
+        self.check_in_turn(&place);
         let (size, family) = found.extent();
         let attempt = Attempt::Release(release.family);
         if !diagnose::may_release(release.family, family) {
@@ -85,7 +89,7 @@ impl Tracker {
         } else {
             Event::GiveBack
         };
-        let here = self.capture.here(place);
+        let here = self.capture.at(&place);
         match self.ledger.release(found, event, here) {
             Ok(ticket) => self.carry_out(found, ticket, withhold, place),
             Err(Outcome::ReleasedBefore) => self.refuse_second(*found, attempt, place),
@@ -94,6 +98,7 @@ impl Tracker {
     }
 
     /// The winner's part: everything that must happen before the memory can be reused.
+    #[inline(always)]
     fn carry_out(
         &self,
         found: &Found<'_>,
@@ -134,20 +139,35 @@ impl Tracker {
     }
 
     /// Puts a filled block into the quarantine, or gives it back where there is no place for it.
-    #[inline]
+    #[inline(always)]
     fn lock_away(&self, ticket: Ticket, size: ByteCount) {
-        let evict = |oldest| self.evict(oldest);
-        let is_withheld = if Closed::takes(size) {
-            watch_accesses() && self.closed.withhold(ticket, size, evict)
-        } else {
-            self.ledger.corner_index().is_some_and(|corner| {
-                let byte_count = size.get() as u64;
-                self.quarantine.withhold(corner, ticket, byte_count, evict)
-            })
-        };
-        if !is_withheld {
-            self.evict(ticket);
+        if Closed::takes(size) {
+            self.close(ticket, size);
+            return;
         }
+        let is_withheld = self.ledger.corner_index().is_some_and(|corner| {
+            let byte_count = size.get() as u64;
+            let evict = |oldest| self.evict(oldest);
+            self.quarantine.withhold(corner, ticket, byte_count, evict)
+        });
+        if !is_withheld {
+            self.evict_at_once(ticket);
+        }
+    }
+
+    /// Closes a large block, or gives it back where that cannot be.
+    #[inline(never)]
+    fn close(&self, ticket: Ticket, size: ByteCount) {
+        let evict = |oldest| self.evict_at_once(oldest);
+        if !(watch_accesses() && self.closed.withhold(ticket, size, evict)) {
+            self.evict_at_once(ticket);
+        }
+    }
+
+    /// [`Self::evict`], where it is not part of the path of every release.
+    #[inline(never)]
+    pub(super) fn evict_at_once(&self, ticket: Ticket) {
+        self.evict(ticket);
     }
 
     /// Gives back what is withheld, because memory or addresses are short. `true` when that may have
@@ -163,11 +183,12 @@ impl Tracker {
     /// The same for our own functions, with the reentry flag up.
     pub(super) fn make_room_for_own(&self) -> bool {
         self.drain_quarantine();
-        self.closed.drain(|ticket| self.evict(ticket))
+        self.closed.drain(|ticket| self.evict_at_once(ticket))
     }
 
     /// Withholds a block that was released with [`Event::Withhold`] because it moved elsewhere.
     /// One that must be kept stays filled, and never goes back.
+    #[inline(never)]
     pub(super) fn withhold_moved(&self, ticket: Ticket, size: ByteCount, must_keep: bool) {
         // SAFETY: the caller won the release, and the quarantine does not have the block yet.
         unsafe { redzone::poison(ticket.word.address(), size) };
@@ -230,8 +251,8 @@ impl Tracker {
 
     /// Takes a block out of the quarantine, looks for damage and gives it back to glibc, unless
     /// that would abort over the words next to it.
-    #[inline]
-    pub(super) fn evict(&self, ticket: Ticket) {
+    #[inline(always)]
+    fn evict(&self, ticket: Ticket) {
         let Some((found, flags)) = self.ledger.take_out(ticket) else {
             return;
         };

@@ -20,9 +20,9 @@ pub struct Verification {
 impl Tracker {
     /// Verifies everything when the option `check_every` says that it is time.
     #[inline]
-    pub(super) fn check_in_turn(&self, place: EventPlace) {
+    pub(super) fn check_in_turn(&self, place: &EventPlace) {
         if self.session.is_time_to_check() {
-            self.verify(place);
+            self.verify(*place);
         }
     }
 

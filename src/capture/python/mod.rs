@@ -151,6 +151,22 @@ impl Python {
         }
     }
 
+    /// The calling thread's stack, where it may be remembered: the usual answer of [`Self::view`].
+    #[inline]
+    pub(super) fn remembering(&self) -> Option<Stack<'_>> {
+        if self.mode.load(Ordering::Acquire) != REMEMBERING {
+            return None;
+        }
+        let interpreter = self.interpreter.get()?;
+        Some(Stack { interpreter })
+    }
+
+    /// Whether stacks are read, and nothing about them may be remembered.
+    #[inline]
+    pub(super) fn is_fresh(&self) -> bool {
+        self.mode.load(Ordering::Acquire) == FRESH
+    }
+
     /// What can be done with Python stacks right now.
     #[inline]
     pub(super) fn view(&self) -> View<'_> {
@@ -158,13 +174,10 @@ impl Python {
         let Some(interpreter) = self.interpreter.get() else {
             return View::Off;
         };
-        // The usual one first.
-        if mode == REMEMBERING {
-            View::Remembering(Stack { interpreter })
-        } else if mode == FRESH {
-            View::Fresh(Stack { interpreter })
-        } else {
-            View::Off
+        match mode {
+            REMEMBERING => View::Remembering(Stack { interpreter }),
+            FRESH => View::Fresh(Stack { interpreter }),
+            _ => View::Off,
         }
     }
 

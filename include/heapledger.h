@@ -607,9 +607,10 @@ hl_status hl_report_render(const char *json,
  * Starts a session. `options` is text such as `scope=explicit:check=quarantine,redzone` or null
  * for the defaults; a colon inside a value is written `\\:`.
  *
- * `HL_STATE` when one is running, `HL_INVALID_ARGUMENT` for an option that does not exist,
- * `HL_UNSUPPORTED` for a scope that this process cannot have. A session that the environment
- * started goes on with the environment's options, and `HL_OK` is returned.
+ * `HL_STATE` when one is running or another thread is starting or stopping at this moment,
+ * `HL_INVALID_ARGUMENT` for an option that does not exist, `HL_UNSUPPORTED` for a scope that this
+ * process cannot have. A session that the environment started goes on with the environment's
+ * options, and `HL_OK` is returned.
  *
  * Duties of the caller:
  * * `options` is null or ends with NUL.
@@ -618,7 +619,8 @@ hl_status hl_start(const char *options);
 
 /**
  * Stops the session. Our own functions go on recording; what is known stays known. `HL_STATE`
- * when none is running. A session that the environment started goes on until exit.
+ * when none is running or another thread is starting or stopping at this moment. A session that
+ * the environment started goes on until exit.
  */
 hl_status hl_stop(void);
 

@@ -54,6 +54,7 @@ impl Bookkeeper for LedgerBook {
             size,
             family: FamilyId::MALLOC,
             allocated: StackId(1),
+            epoch: self.0.epoch(),
             flags: 0,
         };
         assert_eq!(self.0.insert(&block), Insertion::Recorded);

@@ -237,7 +237,7 @@ fn blank(kind: FindingKind, at: Occurrence) -> Finding {
 #[must_use]
 pub const fn is_released(state: BlockState) -> bool {
     match state {
-        BlockState::Live => false,
+        BlockState::Live | BlockState::Forgotten => false,
         BlockState::Quarantined | BlockState::Freed => true,
     }
 }

@@ -119,7 +119,8 @@ impl HlBlockInfo {
 
 fn state_number(state: BlockState) -> u32 {
     match state {
-        BlockState::Live => 1,
+        // `Tracker::block_at` gives no forgotten one.
+        BlockState::Live | BlockState::Forgotten => 1,
         BlockState::Quarantined => 2,
         BlockState::Freed => 3,
     }

@@ -5,18 +5,21 @@
 use super::HlStatus;
 use super::pointers::{bytes, text};
 use super::status::{fail, respond};
+use crate::capture::EventPlace;
 use crate::intercept;
 use crate::tracker::options::{Options, Scope};
 use crate::tracker::session::StateError;
-use crate::tracker::{existing, tracker};
+use crate::tracker::switching::Switching;
+use crate::tracker::tracker;
 use std::ffi::c_char;
 
 /// Starts a session. `options` is text such as `scope=explicit:check=quarantine,redzone` or null
 /// for the defaults; a colon inside a value is written `\\:`.
 ///
-/// `HL_STATE` when one is running, `HL_INVALID_ARGUMENT` for an option that does not exist,
-/// `HL_UNSUPPORTED` for a scope that this process cannot have. A session that the environment
-/// started goes on with the environment's options, and `HL_OK` is returned.
+/// `HL_STATE` when one is running or another thread is starting or stopping at this moment,
+/// `HL_INVALID_ARGUMENT` for an option that does not exist, `HL_UNSUPPORTED` for a scope that this
+/// process cannot have. A session that the environment started goes on with the environment's
+/// options, and `HL_OK` is returned.
 ///
 /// # Safety
 /// * `options` is null or ends with NUL.
@@ -48,6 +51,9 @@ pub(super) fn start(options: Options) -> HlStatus {
     {
         return fail(HlStatus::Io, error);
     }
+    let Some(_switching) = Switching::begin() else {
+        return busy();
+    };
     match tracker.start(options) {
         Ok(()) => begin_interception(tracker.session().scope()),
         Err(StateError::Running | StateError::NotRunning) => fail(
@@ -57,17 +63,19 @@ pub(super) fn start(options: Options) -> HlStatus {
     }
 }
 
+fn busy() -> HlStatus {
+    fail(
+        HlStatus::State,
+        "another thread is starting or stopping a session at this moment: try again",
+    )
+}
+
 /// Receives the calls that the scope asks for.
 fn begin_interception(scope: Scope) -> HlStatus {
     if scope == Scope::Explicit {
         return HlStatus::Ok;
     }
     intercept::set_last_words(super::lifecycle::write_exit_report);
-    if !intercept::is_on()
-        && let Some(tracker) = existing()
-    {
-        tracker.begin_watch();
-    }
     match intercept::install(scope) {
         Ok(_) => {
             note_what_is_not_seen();
@@ -95,21 +103,25 @@ fn note_what_is_not_seen() {
 }
 
 /// Stops the session. Our own functions go on recording; what is known stays known. `HL_STATE`
-/// when none is running. A session that the environment started goes on until exit.
+/// when none is running or another thread is starting or stopping at this moment. A session that
+/// the environment started goes on until exit.
 #[unsafe(no_mangle)]
 pub extern "C" fn hl_stop() -> HlStatus {
     respond(|| {
         let Some(tracker) = tracker() else {
             return HlStatus::OutOfMemory;
         };
+        let Some(_switching) = Switching::begin() else {
+            return busy();
+        };
         match tracker.stop() {
             Ok(()) => {
                 if tracker.session().scope() == Scope::Explicit {
-                    let was_on = intercept::is_on();
-                    intercept::remove();
-                    if was_on {
-                        tracker.end_watch();
+                    if intercept::is_on() {
+                        // While releases are still seen: damage is not looked for afterwards.
+                        tracker.verify(EventPlace::UNKNOWN);
                     }
+                    intercept::remove();
                 }
                 HlStatus::Ok
             }
@@ -128,10 +140,7 @@ pub extern "C" fn hl_check() -> HlStatus {
         let Some(tracker) = tracker() else {
             return HlStatus::OutOfMemory;
         };
-        match tracker
-            .verify(crate::capture::EventPlace::UNKNOWN)
-            .damaged_count
-        {
+        match tracker.verify(EventPlace::UNKNOWN).damaged_count {
             0 => HlStatus::Ok,
             _ => HlStatus::Finding,
         }

@@ -281,6 +281,7 @@ pub(super) fn record(
         address,
         size: ByteCount::new(size),
         family: admission.family,
+        epoch: admission.epoch,
         flags: admission.flags | room_flags,
     };
     admission.tracker.note_allocation(block, &admission.place) == Insertion::Recorded

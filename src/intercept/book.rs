@@ -41,19 +41,22 @@ pub(super) struct KnownImage {
     pub(super) ranges: Vec<Range>,
     /// How far we are.
     pub(super) progress: Progress,
+    /// The pass in which it was met.
+    pub(super) met_in: u64,
     /// What was rewritten.
     pub(super) slots: Vec<PatchedSlot>,
 }
 
 impl KnownImage {
     /// An object met for the first time.
-    pub(super) fn new(image: &Image<'_>, owner: Owner, progress: Progress) -> Self {
+    pub(super) fn new(image: &Image<'_>, owner: Owner, progress: Progress, met_in: u64) -> Self {
         Self {
             identity: image.identity(),
             name: String::from_utf8_lossy(image.name()).into_owned(),
             owner,
             ranges: image.loaded().map(|(range, _)| range).collect(),
             progress,
+            met_in,
             slots: Vec::new(),
         }
     }
@@ -93,6 +96,11 @@ pub(super) struct Book {
     pub(super) left_alone: LeftAlone,
     /// Whether slots are to be rewritten (between install and remove).
     pub(super) active: bool,
+    /// Passes made.
+    pub(super) pass_count: u64,
+    /// Slots rewritten in a later pass than the one in which their object was met: calls went past us
+    /// meanwhile.
+    pub(super) late_slot_count: u64,
 }
 
 impl Book {
@@ -110,6 +118,8 @@ impl Book {
                 unresolved: 0,
             },
             active: false,
+            pass_count: 0,
+            late_slot_count: 0,
         }
     }
 

@@ -4,7 +4,7 @@
 //! release by another family, not of an interior pointer; and `delete[]` of an object that is no
 //! array passes a pointer a little before the block.
 
-use crate::ledger::{BlockRecord, BlockState, FamilyId};
+use crate::ledger::{BlockRecord, FamilyId};
 use crate::memory::Address;
 use crate::memory::peek::peek;
 use crate::tracker::Tracker;
@@ -17,10 +17,7 @@ const COUNT_BYTES: usize = size_of::<usize>();
 /// The live block that the program means when a function of family `used` is to release `pointer`,
 /// at which no block begins.
 pub(super) fn block_meant(tracker: &Tracker, used: FamilyId, pointer: usize) -> Option<Address> {
-    let live_at = |address: usize| {
-        let found = tracker.ledger().find(Address::new(address))?;
-        found.read().filter(|block| block.state == BlockState::Live)
-    };
+    let live_at = |address: usize| tracker.certain_live_block(Address::new(address));
     if used == FamilyId::NEW_ARRAY {
         let block = live_at(pointer.wrapping_add(COUNT_BYTES))?;
         return is_no_array(&block).then_some(block.address);

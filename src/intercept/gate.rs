@@ -17,8 +17,8 @@ use super::owner::Owner;
 use super::page_kinds::{self, PageKind};
 use super::stack;
 use crate::capture::EventPlace;
-use crate::ledger::FamilyId;
 use crate::ledger::record::flag;
+use crate::ledger::{Epoch, FamilyId};
 use crate::memory::FrameAddress;
 use crate::memory::reentry::is_our_own_work;
 use crate::memory::thread_local::{Word, get};
@@ -63,6 +63,8 @@ pub(super) struct Admission {
     pub(super) flags: u32,
     /// Which functions may release it.
     pub(super) family: FamilyId,
+    /// The ledger's epoch before the allocator is asked.
+    pub(super) epoch: Epoch,
     /// The foreign call that made it.
     pub(super) call: Option<OngoingCall>,
 }
@@ -94,8 +96,10 @@ pub(super) fn admit(frame: Frame, family: FamilyId) -> Option<Admission> {
     if scope != PROCESS && is_left_out() {
         return None;
     }
+    let tracker = tracker::tracker()?;
     Some(Admission {
-        tracker: tracker::tracker()?,
+        tracker,
+        epoch: tracker.ledger().epoch(),
         place: place_of(frame, judged.caller),
         flags: judged.flags,
         family: judged.family,

@@ -6,8 +6,9 @@
 
 use super::entry::Frame;
 use super::ffi_layout::Arguments;
-use super::foreign_notes;
+use super::{chunk, foreign_notes};
 use crate::capture::EventPlace;
+use crate::ledger::BlockState;
 use crate::memory::Address;
 use crate::tracker::Tracker;
 
@@ -20,6 +21,21 @@ pub(super) fn look_at_death(tracker: &Tracker, stack_pointer: usize) {
     };
     let arguments = Arguments::of(interface, places);
     for pointer in arguments.pointers().chain(arguments.structure_words()) {
-        tracker.report_released_argument(Address::new(pointer), EventPlace::UNKNOWN);
+        if is_released_still(tracker, pointer) {
+            tracker.report_released_argument(Address::new(pointer), EventPlace::UNKNOWN);
+        }
+    }
+}
+
+/// Whether the memory of a released block has not been given out again, as far as can be told.
+fn is_released_still(tracker: &Tracker, pointer: usize) -> bool {
+    let state = tracker
+        .ledger()
+        .find(Address::new(pointer))
+        .and_then(|found| found.state());
+    match state {
+        Some(BlockState::Quarantined) => true,
+        Some(BlockState::Freed) => chunk::is_certainly_released(pointer),
+        Some(BlockState::Live | BlockState::Forgotten) | None => false,
     }
 }

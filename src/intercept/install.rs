@@ -61,13 +61,22 @@ pub fn is_on() -> bool {
 /// # Errors
 /// [`InstallError`] says why no slot was touched.
 pub fn install(scope: Scope) -> Result<usize, InstallError> {
-    if !gate::is_on() {
+    let was_on = gate::is_on();
+    if !was_on {
         watch_forks();
         chunk::learn_cache_key();
     }
     let slot_count = patching::begin(places()).ok_or(InstallError::LostInFork)?;
+    if !was_on && let Some(tracker) = tracker::tracker() {
+        tracker.begin_watch();
+    }
     // Last: a block is recorded only when every slot that it may be released through leads to us.
     gate::set_scope(scope);
+    if patching::has_new_libraries() {
+        // Opened since the slots were rewritten: its own did not lead to us until now.
+        look_for_new_libraries();
+        doubt_what_is_live();
+    }
     foreign_calls::look_at_start();
     if has_report_at_exit() {
         death::begin();
@@ -80,11 +89,21 @@ fn has_report_at_exit() -> bool {
     tracker::existing().is_some_and(|tracker| tracker.session().options().json.is_some())
 }
 
-/// Restores every slot. Entries that the program still holds pass on to the real functions.
+/// What was recorded until now proves nothing: some slots did not lead to us.
+pub(super) fn doubt_what_is_live() {
+    if let Some(tracker) = tracker::existing() {
+        tracker.doubt_what_is_live();
+    }
+}
+
+/// Restores every slot, when the watch has ended. Entries that the program still holds pass on to the real functions.
 ///
 /// While the program holds blocks between guard pages the slots stay, and pass on what is not such a
 /// block: nobody else can release one.
 pub fn remove() {
+    if let Some(tracker) = tracker::existing() {
+        tracker.end_watch();
+    }
     gate::set_scope(Scope::Explicit);
     death::end();
     type_call::end();

@@ -246,8 +246,11 @@ impl<'list> Pass<'list> {
             function,
             variant,
         };
+        let this_pass = book.pass_count;
         if let Some(known) = book.known(image) {
             known.note(note);
+            let is_late = known.met_in != this_pass;
+            book.late_slot_count += u64::from(is_late);
         }
         SlotOutcome::Ours
     }
@@ -371,8 +374,9 @@ fn remember<'book>(
         .iter()
         .position(|known| known.identity == identity);
     let place = place.unwrap_or_else(|| {
-        book.images
-            .push(KnownImage::new(image, owner, Progress::BeingRelocated(now)));
+        let progress = Progress::BeingRelocated(now);
+        let met = KnownImage::new(image, owner, progress, book.pass_count);
+        book.images.push(met);
         book.images.len() - 1
     });
     &mut book.images[place]

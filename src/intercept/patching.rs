@@ -14,6 +14,7 @@
 use std::cell::UnsafeCell;
 
 use super::book::Book;
+use super::install;
 use super::loaded::{self, ListAge};
 use super::owner::KnownPlaces;
 use super::pass::Pass;
@@ -112,6 +113,11 @@ pub(super) fn end(places: &KnownPlaces) {
     });
 }
 
+/// Whether libraries were loaded since the last pass.
+pub(super) fn has_new_libraries() -> bool {
+    loaded::list_age().added_count != SEEN_ADDED.load(Ordering::Acquire)
+}
+
 /// Asks whether libraries were loaded since the last pass, and makes one if so: 16 ns when not.
 #[inline]
 pub(super) fn look_for_new_libraries(places: &KnownPlaces) {
@@ -134,18 +140,24 @@ pub(super) fn look_for_new_libraries(places: &KnownPlaces) {
 fn look_now(places: &KnownPlaces, due: u64) {
     let _ours = OurOwnWork::begin();
     let again = due != 0 && milliseconds() >= due;
-    with_book(|book| {
+    let late_count = with_book(|book| {
+        let before = book.late_slot_count;
         // Another thread may have been here while this one waited.
         let changed = loaded::list_age().added_count != book.age.added_count;
         if book.active && (changed || again) {
             make_pass(book, places, again);
         }
+        book.late_slot_count - before
     });
+    if late_count.is_some_and(|count| count > 0) {
+        install::doubt_what_is_live();
+    }
 }
 
 /// Makes a pass and decides when the next look is due.
 fn make_pass(book: &mut Book, places: &KnownPlaces, again: bool) {
     let mut waiting_count = 0;
+    book.pass_count += 1;
     capture::forget_native_places();
     let changed_before = slot_count(book);
     loaded::with_images(&mut |images, age| {

@@ -96,6 +96,10 @@ fn decide(tracker: &Tracker, found: &Found<'_>, real: Real, block: usize, frame:
     if is_somebody_elses(found, real, block) || is_stale(found, real, block) {
         return true;
     }
+    if !is_released && !tracker.vouches_for(found) {
+        tracker.let_go(found, gate::place_for(frame));
+        return true;
+    }
     let (_, owner) = found.extent();
     let used = real.function().family();
     let is_certain = used == owner || !gate::is_inner_release(frame);

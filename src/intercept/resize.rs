@@ -96,7 +96,12 @@ fn resize(request: Request, mut call: impl FnMut(Option<usize>) -> usize) -> usi
     match tracker.ledger().find(Address::new(block)) {
         None => resize_unknown(request, tracker, call),
         Some(found) if concerns_us(&found, frame) => {
-            if is_anothers(&found, request.real, block) {
+            let is_doubtful =
+                found.state() == Some(BlockState::Live) && !tracker.vouches_for(&found);
+            if is_doubtful {
+                let_go(&found, tracker, frame);
+                resize_unknown(request, tracker, call)
+            } else if is_anothers(&found, request.real, block) {
                 call(None)
             } else {
                 resize_known(request, tracker, call)
@@ -109,6 +114,14 @@ fn resize(request: Request, mut call: impl FnMut(Option<usize>) -> usize) -> usi
 fn concerns_us(found: &Found<'_>, frame: Frame) -> bool {
     let is_live = found.state() == Some(BlockState::Live);
     !is_our_own_work() && (is_live || !outer::is_part_of_another_call(frame))
+}
+
+/// Lets a block go whose record proves nothing: it is resized as one that was never met.
+#[cold]
+fn let_go(found: &Found<'_>, tracker: &Tracker, frame: Frame) {
+    let _errno = KeptErrno::keep();
+    let _ours = OurOwnWork::begin();
+    tracker.let_go(found, gate::place_for(frame));
 }
 
 fn is_anothers(found: &Found<'_>, real: Real, block: usize) -> bool {
@@ -162,13 +175,14 @@ fn resize_known(
         place,
         flags: 0,
         family: real.function().family(),
+        epoch: tracker.ledger().epoch(),
         call: OngoingCall::find(frame),
     };
     let Some((size, room)) = room(real, size, &admission) else {
         return call(None);
     };
     let asked = (room.flags != 0).then_some(room.byte_count);
-    let resize = match begin(request, tracker, size) {
+    let resize = match begin(request, &admission, size) {
         ResizeVerdict::Proceed(resize) => resize,
         // The ledger has lost the block meanwhile.
         ResizeVerdict::Unknown => return call(None),
@@ -187,6 +201,7 @@ fn resize_known(
         address: Address::new(moved),
         size: ByteCount::new(size),
         family: real.function().family(),
+        epoch: admission.epoch,
         flags: room.flags | flags,
     });
     let _errno = KeptErrno::keep();
@@ -216,17 +231,19 @@ fn move_block(request: Request, tracker: &'static Tracker, resize: Resize, size:
 }
 
 /// Withdraws the old block.
-fn begin(request: Request, tracker: &Tracker, size: usize) -> ResizeVerdict {
+fn begin(request: Request, admission: &gate::Admission, size: usize) -> ResizeVerdict {
     let _errno = KeptErrno::keep();
     let _ours = OurOwnWork::begin();
-    let place = gate::place_for(request.frame);
-    let family = request.real.function().family();
     let resizing = Resizing {
-        family,
+        family: admission.family,
         size,
+        epoch: admission.epoch,
         may_withhold: request.real.is_standard(),
     };
-    tracker.begin_resize(Address::new(request.block), resizing, place)
+    let pointer = Address::new(request.block);
+    admission
+        .tracker
+        .begin_resize(pointer, resizing, admission.place)
 }
 
 /// A resize to nothing releases, and glibc gives null for it. Another allocator may give a block.

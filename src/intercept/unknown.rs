@@ -107,7 +107,7 @@ fn block_around(tracker: &Tracker, block: usize) -> Option<BlockRecord> {
     let before = reach.iter().map(|&distance| block.wrapping_sub(distance));
     let mut places = before.chain([block.wrapping_add(ALIGNMENT)]);
     places.find_map(|place| {
-        let record = tracker.ledger().containing(Address::new(place))?;
+        let record = tracker.certain_block_around(Address::new(place))?;
         is_really_around(&record, block).then_some(record)
     })
 }

@@ -28,6 +28,8 @@ pub struct LedgerCounters {
     pub dropped_record_count: u64,
     /// Records whose block had left on a path nobody saw.
     pub superseded_record_count: u64,
+    /// Blocks that were live when releases were last seen, and may have gone unseen since.
+    pub forgotten_record_count: u64,
     /// Records in use or kept for what they know of freed blocks.
     pub record_count: u64,
     /// Bytes of pages mapped for the ledger (the kernel commits them on first touch).
@@ -46,6 +48,7 @@ pub struct Ledger {
     pub(super) largest: AtomicUsize,
     pub(super) dropped: AtomicU64,
     pub(super) superseded: AtomicU64,
+    forgotten: AtomicU64,
 }
 
 impl Ledger {
@@ -61,6 +64,7 @@ impl Ledger {
             largest: AtomicUsize::new(0),
             dropped: AtomicU64::new(0),
             superseded: AtomicU64::new(0),
+            forgotten: AtomicU64::new(0),
         })
     }
 
@@ -96,6 +100,7 @@ impl Ledger {
                     Some(BlockState::Quarantined | BlockState::Freed) => {
                         best = best.or(Some(found.ticket()));
                     }
+                    Some(BlockState::Forgotten) => {}
                     None => is_being_filled = true,
                 }
             }
@@ -122,7 +127,8 @@ impl Ledger {
                 })
             })
         };
-        search(|state| state == BlockState::Live).or_else(|| search(|_| true))
+        search(|state| state == BlockState::Live)
+            .or_else(|| search(|state| state != BlockState::Forgotten))
     }
 
     /// How many records were ever needed at once, nearly: free for the asking.
@@ -190,6 +196,33 @@ impl Ledger {
         self.totals.count_release(&seat, size.get() as u64);
     }
 
+    /// Forgets a live block: from now on its address is as if it had never been met. `false` when it is
+    /// not live any more.
+    pub fn forget(&self, found: &Found<'_>) -> bool {
+        if found
+            .record
+            .apply(found.ticket().word, Event::Forget)
+            .is_err()
+        {
+            return false;
+        }
+        let (size, _) = found.extent();
+        self.note_seated(found.record, size, StackId::UNKNOWN);
+        self.forgotten.fetch_add(1, Ordering::Relaxed);
+        true
+    }
+
+    /// Forgets every live block that `is_doubtful` says.
+    pub fn forget_live(&self, is_doubtful: impl Fn(&Found<'_>) -> bool) {
+        for (number, record) in self.vacancy.numbered() {
+            let word = record.word();
+            let found = Found::new(Ticket { number, word }, record);
+            if word.state() == Some(BlockState::Live) && is_doubtful(&found) {
+                self.forget(&found);
+            }
+        }
+    }
+
     /// Takes a block out of quarantine. `None` when the record has moved on: then the memory is
     /// not the quarantine's any more and must be left alone.
     #[must_use]
@@ -246,7 +279,8 @@ impl Ledger {
 
     /// Every block on record, released ones included.
     pub fn blocks(&self) -> impl Iterator<Item = BlockRecord> + '_ {
-        self.vacancy.records().filter_map(Record::read)
+        let read = self.vacancy.records().filter_map(Record::read);
+        read.filter(|copy| copy.state != BlockState::Forgotten)
     }
 
     /// Every block whose memory has not gone back: live and withheld, with a ticket for each.
@@ -286,6 +320,7 @@ impl Ledger {
         LedgerCounters {
             dropped_record_count: self.dropped.load(Ordering::Relaxed),
             superseded_record_count: self.superseded.load(Ordering::Relaxed),
+            forgotten_record_count: self.forgotten.load(Ordering::Relaxed),
             record_count: self.vacancy.record_count() as u64,
             mapped_byte_count: mapped as u64,
         }
@@ -331,9 +366,11 @@ impl Ledger {
         if cfg!(loom) { None } else { self.threads.own() }
     }
 
+    /// The epoch of blocks whose allocation begins now. What is loaded afterwards is not older.
     #[inline]
-    pub(super) fn epoch_now(&self) -> Epoch {
-        Epoch(self.epoch.load(Ordering::Relaxed))
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        Epoch(self.epoch.load(Ordering::Acquire))
     }
 
     pub(super) fn chain<'a>(&'a self, slot: &'a AtomicU32, address: Address) -> Chain<'a> {

@@ -88,6 +88,13 @@ impl<'a> Found<'a> {
         self.record.flags()
     }
 
+    /// Between which marks the block's allocation began, as sure as [`Found::extent`].
+    #[inline]
+    #[must_use]
+    pub fn epoch(&self) -> super::Epoch {
+        self.record.epoch()
+    }
+
     /// Replaces the flags, for the winner of the block's release; a bit that another thread raises
     /// at the same moment is lost.
     #[inline]
@@ -124,7 +131,8 @@ impl<'a> Found<'a> {
     }
 }
 
-/// One walk along the records of a granule: live, quarantined, freed, and those being filled.
+/// One walk along the records of a granule: those of a block in whatever state, and those being
+/// filled.
 #[derive(Debug)]
 pub(super) struct Chain<'a> {
     vacancy: &'a Vacancy,

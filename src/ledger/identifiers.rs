@@ -43,6 +43,9 @@ pub enum BlockState {
     Quarantined,
     /// Released, and its memory given back.
     Freed,
+    /// It was in the program's hands when releases were last seen, and may have gone unseen since:
+    /// nobody knows what is at the address now. Looking up an address never gives one.
+    Forgotten,
 }
 
 impl BlockState {
@@ -53,6 +56,7 @@ impl BlockState {
             Self::Live => "live",
             Self::Quarantined => "quarantined",
             Self::Freed => "freed",
+            Self::Forgotten => "forgotten",
         }
     }
 }

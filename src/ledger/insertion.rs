@@ -76,7 +76,7 @@ impl Ledger {
         let Some(claimed) = record.claim_freed(word) else {
             return false;
         };
-        record.fill(claimed, block, self.epoch_now(), corner.number());
+        record.fill(claimed, block, corner.number());
         true
     }
 
@@ -120,7 +120,12 @@ impl Ledger {
                 let Some(new) = spare else { break };
                 if link(slot, head, &new) {
                     spare = None;
-                    own = Some(self.fill(seat, (new.number, new.record), new.claimed, block));
+                    own = Some(Self::fill(
+                        seat,
+                        (new.number, new.record),
+                        new.claimed,
+                        block,
+                    ));
                 }
             }
             if let Some(own) = own {
@@ -142,13 +147,12 @@ impl Ledger {
     /// Fills a record that this insertion has claimed, and names it.
     #[inline]
     fn fill(
-        &self,
         seat: &Seat<'_>,
         (number, record): (u32, &Record),
         claimed: Word,
         block: &NewBlock,
     ) -> Ticket {
-        let word = record.fill(claimed, block, self.epoch_now(), seat.number());
+        let word = record.fill(claimed, block, seat.number());
         Ticket { number, word }
     }
 
@@ -159,7 +163,7 @@ impl Ledger {
         let Ticket { number, word } = found.ticket();
         let claimed = found.record.claim(word, block.address)?;
         self.count_superseded(seat, found);
-        let own = self.fill(seat, (number, found.record), claimed, block);
+        let own = Self::fill(seat, (number, found.record), claimed, block);
         if found.address() != block.address {
             pass_before_looking();
         }
@@ -197,7 +201,7 @@ impl Ledger {
         let event = match found.state() {
             Some(BlockState::Live) => Event::GiveBack,
             Some(BlockState::Quarantined) => Event::Evict,
-            Some(BlockState::Freed) | None => return,
+            Some(BlockState::Freed | BlockState::Forgotten) | None => return,
         };
         if found.record.apply(found.ticket().word, event).is_ok() {
             let (nowhere, somebody) = (StackId::UNKNOWN, ThreadNumber::OTHER);
@@ -211,7 +215,7 @@ impl Ledger {
         if found.state() == Some(BlockState::Live) {
             self.totals.count_release(seat, size.get() as u64);
         }
-        if found.state() != Some(BlockState::Freed) {
+        if !is_gone(found.state()) {
             self.superseded.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -244,21 +248,26 @@ fn link(slot: &AtomicU32, head: u32, spare: &Spare<'_>) -> bool {
         .is_ok()
 }
 
-/// The record to take over: that of the block's own address, the living before the freed; where
+/// The record to take over: that of the block's own address, the living before those gone; where
 /// there is none, the first that overlaps.
 fn first_met<'a>(chain: &mut Chain<'a>, block: &NewBlock) -> Option<Found<'a>> {
-    let (mut freed, mut overlapping) = (None, None);
+    let (mut gone, mut overlapping) = (None, None);
     for found in chain {
         if found.address() == block.address {
-            if found.state() != Some(BlockState::Freed) {
+            if !is_gone(found.state()) {
                 return Some(found);
             }
-            freed = freed.or(Some(found));
+            gone = gone.or(Some(found));
         } else if is_met(&found, block) {
             overlapping = overlapping.or(Some(found));
         }
     }
-    freed.or(overlapping)
+    gone.or(overlapping)
+}
+
+/// Whether a record stands in nobody's way: its block was released, or is forgotten.
+const fn is_gone(state: Option<BlockState>) -> bool {
+    matches!(state, Some(BlockState::Freed | BlockState::Forgotten))
 }
 
 /// Whether a record stands where the new block goes: at its address, or, for a block that an

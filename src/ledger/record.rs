@@ -1,7 +1,7 @@
 //! One block's record: 40 bytes, every field atomic, one word that decides.
 //!
 //! ```text
-//! word:    | generation (15) | state (2) | address (47) |
+//! word:    | generation (14) | state (3) | address (47) |
 //! extent:  | family (16)     | size (48)                |
 //! ```
 //! A transition is one compare-and-swap of the word, so it checks state, generation and address
@@ -64,7 +64,7 @@ pub struct BlockRecord {
     pub allocated: StackId,
     /// Where it was released, if it was.
     pub released: StackId,
-    /// Between which marks it was allocated.
+    /// Between which marks its allocation began.
     pub epoch: Epoch,
     /// Who allocated it.
     pub allocated_by: ThreadNumber,
@@ -85,6 +85,9 @@ pub struct NewBlock {
     pub family: FamilyId,
     /// Where it was allocated.
     pub allocated: StackId,
+    /// Between which marks its allocation began: taken before the allocator was asked, so that a
+    /// block which is recorded late is not taken for a newer one.
+    pub epoch: Epoch,
     /// [`flag`] bits.
     pub flags: u32,
 }
@@ -155,20 +158,14 @@ impl Record {
 
     /// Fills a claimed record and makes it live, in this order: nobody sees it half-written.
     #[inline]
-    pub(super) fn fill(
-        &self,
-        claimed: Word,
-        block: &NewBlock,
-        epoch: Epoch,
-        thread: ThreadNumber,
-    ) -> Word {
+    pub(super) fn fill(&self, claimed: Word, block: &NewBlock, thread: ThreadNumber) -> Word {
         // A reader who sees one of the stores below also sees the claim, and drops its copy.
         fence(Ordering::Release);
         let extent = Extent::new(block.size, block.family);
         self.extent.store(extent.to_bits(), Ordering::Relaxed);
         self.allocated.store(block.allocated.0, Ordering::Relaxed);
         self.released.store(0, Ordering::Relaxed);
-        self.epoch.store(epoch.0, Ordering::Relaxed);
+        self.epoch.store(block.epoch.0, Ordering::Relaxed);
         self.allocated_by.store(thread.0, Ordering::Relaxed);
         self.released_by.store(0, Ordering::Relaxed);
         self.flags.store(block.flags, Ordering::Relaxed);
@@ -278,6 +275,12 @@ impl Record {
         Extent::from_bits(self.extent.load(Ordering::Relaxed))
     }
 
+    /// Between which marks the allocation began; consistent as [`Record::extent`] is.
+    #[inline]
+    pub(super) fn epoch(&self) -> Epoch {
+        Epoch(self.epoch.load(Ordering::Relaxed))
+    }
+
     /// The flags; consistent as [`Record::extent`] is.
     #[inline]
     pub(super) fn flags(&self) -> u32 {
@@ -316,7 +319,7 @@ impl Record {
             family: extent.family(),
             allocated: StackId(self.allocated.load(Ordering::Relaxed)),
             released: StackId(self.released.load(Ordering::Relaxed)),
-            epoch: Epoch(self.epoch.load(Ordering::Relaxed)),
+            epoch: self.epoch(),
             allocated_by: ThreadNumber(self.allocated_by.load(Ordering::Relaxed)),
             released_by: ThreadNumber(released_by),
             flags: self.flags.load(Ordering::Acquire),
@@ -353,6 +356,7 @@ fn missed(seen: Word, now: Word, event: Event) -> Outcome {
         | Event::GiveBack
         | Event::Evict
         | Event::Restore
-        | Event::Recycle => Outcome::Unknown,
+        | Event::Recycle
+        | Event::Forget => Outcome::Unknown,
     }
 }

@@ -1,11 +1,12 @@
 //! The states of a record and the one place where they change.
 //!
-//! | state ↓ event → | allocate | withhold | give back | evict | restore | recycle |
-//! |---|---|---|---|---|---|---|
-//! | vacant | live | unknown | unknown | unknown | unknown | unknown |
-//! | live | **superseded** | quarantined | freed | unknown | unknown | unknown |
-//! | quarantined | **superseded** | released before | released before | freed | unknown | unknown |
-//! | freed | live | released before | released before | unknown | live | vacant |
+//! | state ↓ event → | allocate | withhold | give back | evict | restore | recycle | forget |
+//! |---|---|---|---|---|---|---|---|
+//! | vacant | live | unknown | unknown | unknown | unknown | unknown | unknown |
+//! | live | **superseded** | quarantined | freed | unknown | unknown | unknown | forgotten |
+//! | quarantined | **superseded** | released before | released before | freed | unknown | unknown | unknown |
+//! | freed | live | released before | released before | unknown | live | vacant | unknown |
+//! | forgotten | live | unknown | unknown | unknown | unknown | vacant | unknown |
 //!
 //! * *allocate*: the allocator handed out this address. A live or quarantined record in its way is
 //!   stale: the block went back to the allocator on a path nobody saw.
@@ -13,7 +14,9 @@
 //!   gives the old address back first.
 //! * *evict*: the quarantine lets the memory go.
 //! * *restore*: the real call behind a resize failed, so the old block still stands.
-//! * *recycle*: the record is needed elsewhere; what it knew of a freed block is forgotten.
+//! * *recycle*: the record is needed elsewhere; what it knew of a freed block is lost.
+//! * *forget*: the block may be released, or may have been, without our seeing it. This is no release:
+//!   whoever is just releasing the block, and saw it live, is told nothing worse than *unknown*.
 
 use super::BlockState;
 
@@ -32,6 +35,8 @@ pub enum Event {
     Restore,
     /// The record is wanted for another address.
     Recycle,
+    /// Releases pass unseen, or passed unseen meanwhile.
+    Forget,
 }
 
 /// What an event does to a record. `None` as a state means vacant.
@@ -52,31 +57,38 @@ pub enum Outcome {
 #[inline(always)]
 #[must_use]
 pub const fn transition(state: Option<BlockState>, event: Event) -> Outcome {
-    use BlockState::{Freed, Live, Quarantined};
-    use Event::{Allocate, Evict, GiveBack, Recycle, Restore, Withhold};
+    use BlockState::{Forgotten, Freed, Live, Quarantined};
+    use Event::{Allocate, Evict, Forget, GiveBack, Recycle, Restore, Withhold};
     match (state, event) {
-        (None | Some(Freed), Allocate) | (Some(Freed), Restore) => Outcome::Becomes(Some(Live)),
+        (None | Some(Freed | Forgotten), Allocate) | (Some(Freed), Restore) => {
+            Outcome::Becomes(Some(Live))
+        }
         (Some(Live | Quarantined), Allocate) => Outcome::Superseded,
         (Some(Live), Withhold) => Outcome::Becomes(Some(Quarantined)),
         (Some(Live), GiveBack) | (Some(Quarantined), Evict) => Outcome::Becomes(Some(Freed)),
-        (Some(Freed), Recycle) => Outcome::Becomes(None),
+        (Some(Freed | Forgotten), Recycle) => Outcome::Becomes(None),
+        (Some(Live), Forget) => Outcome::Becomes(Some(Forgotten)),
         (Some(Quarantined | Freed), Withhold | GiveBack) => Outcome::ReleasedBefore,
         (None, Withhold | GiveBack | Evict | Restore | Recycle)
+        | (Some(Forgotten), Withhold | GiveBack | Evict | Restore)
         | (Some(Live | Quarantined), Restore | Recycle)
-        | (Some(Live | Freed), Evict) => Outcome::Unknown,
+        | (Some(Live | Freed), Evict)
+        | (None | Some(Quarantined | Freed | Forgotten), Forget) => Outcome::Unknown,
     }
 }
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use super::BlockState::{Freed, Live, Quarantined};
-    use super::Event::{Allocate, Evict, GiveBack, Recycle, Restore, Withhold};
+    use super::BlockState::{Forgotten, Freed, Live, Quarantined};
+    use super::Event::{Allocate, Evict, Forget, GiveBack, Recycle, Restore, Withhold};
     use super::Outcome::{Becomes, ReleasedBefore, Superseded, Unknown};
     use super::*;
 
-    const EVENTS: [Event; 6] = [Allocate, Withhold, GiveBack, Evict, Restore, Recycle];
+    const EVENTS: [Event; 7] = [
+        Allocate, Withhold, GiveBack, Evict, Restore, Recycle, Forget,
+    ];
 
-    fn row(state: Option<BlockState>) -> [Outcome; 6] {
+    fn row(state: Option<BlockState>) -> [Outcome; 7] {
         EVENTS.map(|event| transition(state, event))
     }
 
@@ -86,6 +98,7 @@ mod tests {
             row(None),
             [
                 Becomes(Some(Live)),
+                Unknown,
                 Unknown,
                 Unknown,
                 Unknown,
@@ -101,7 +114,15 @@ mod tests {
         let given_back = Becomes(Some(Freed));
         assert_eq!(
             row(Some(Live)),
-            [Superseded, withheld, given_back, Unknown, Unknown, Unknown]
+            [
+                Superseded,
+                withheld,
+                given_back,
+                Unknown,
+                Unknown,
+                Unknown,
+                Becomes(Some(Forgotten))
+            ]
         );
     }
 
@@ -115,6 +136,7 @@ mod tests {
                 ReleasedBefore,
                 ReleasedBefore,
                 evicted,
+                Unknown,
                 Unknown,
                 Unknown
             ]
@@ -132,7 +154,24 @@ mod tests {
                 ReleasedBefore,
                 Unknown,
                 live,
-                Becomes(None)
+                Becomes(None),
+                Unknown
+            ]
+        );
+    }
+
+    #[test]
+    fn forgotten() {
+        assert_eq!(
+            row(Some(Forgotten)),
+            [
+                Becomes(Some(Live)),
+                Unknown,
+                Unknown,
+                Unknown,
+                Unknown,
+                Becomes(None),
+                Unknown
             ]
         );
     }

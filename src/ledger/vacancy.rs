@@ -162,7 +162,7 @@ impl Vacancy {
         last
     }
 
-    /// Makes the record of a freed block vacant and takes it out of the page map. Only the head of
+    /// Makes the record of a freed or forgotten block vacant and takes it out of the page map. Only the head of
     /// a granule's chain can be taken out; the others wait until they are the head.
     fn retire(&self, map: &PageMap, number: u32) -> bool {
         let Some(record) = self.record(number) else {
@@ -170,7 +170,11 @@ impl Vacancy {
         };
         let word = record.word();
         // Until the winner of the release has noted where it happened, the fields are the winner's.
-        if word.state() != Some(BlockState::Freed) || !record.is_release_noted() {
+        let is_gone = matches!(
+            word.state(),
+            Some(BlockState::Freed | BlockState::Forgotten)
+        );
+        if !is_gone || !record.is_release_noted() {
             return false;
         }
         let Some(slot) = map.slot(word.address()) else {

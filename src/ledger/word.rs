@@ -2,7 +2,7 @@
 //!
 //! The deciding word holds state, address and generation, so that one compare-and-swap checks all
 //! three. A vacant word with an address is being filled for a block there. The generation
-//! distinguishes the lives of a record; it comes round after 32,768 lives, so a ticket that slept
+//! distinguishes the lives of a record; it comes round after 16,384 lives, so a ticket that slept
 //! through exactly so many of them at one address is taken for the living. By then the program has
 //! released the block twice: which of its two releases counts is all that changes.
 
@@ -11,8 +11,9 @@ use crate::memory::{Address, ByteCount};
 
 const ADDRESS_BITS: u32 = 47;
 const ADDRESS_MASK: u64 = (1 << ADDRESS_BITS) - 1;
-const STATE_MASK: u64 = 3;
-const GENERATION_SHIFT: u32 = ADDRESS_BITS + 2;
+const STATE_BITS: u32 = 3;
+const STATE_MASK: u64 = (1 << STATE_BITS) - 1;
+const GENERATION_SHIFT: u32 = ADDRESS_BITS + STATE_BITS;
 const SIZE_BITS: u32 = 48;
 const SIZE_MASK: u64 = (1 << SIZE_BITS) - 1;
 
@@ -46,6 +47,7 @@ impl Word {
             1 => Some(BlockState::Live),
             2 => Some(BlockState::Quarantined),
             3 => Some(BlockState::Freed),
+            4 => Some(BlockState::Forgotten),
             _ => None,
         }
     }
@@ -82,7 +84,8 @@ impl Word {
     /// `next_life().at(address())` gives, in one addition.
     #[inline]
     pub(super) const fn freed_to_claimed(self) -> Self {
-        const STEP: u64 = (1 << GENERATION_SHIFT) - (STATE_MASK << ADDRESS_BITS);
+        const FREED: u64 = bits_of(Some(BlockState::Freed)) << ADDRESS_BITS;
+        const STEP: u64 = (1 << GENERATION_SHIFT) - FREED;
         Self(self.0.wrapping_add(STEP))
     }
 
@@ -106,6 +109,7 @@ const fn bits_of(state: Option<BlockState>) -> u64 {
         Some(BlockState::Live) => 1,
         Some(BlockState::Quarantined) => 2,
         Some(BlockState::Freed) => 3,
+        Some(BlockState::Forgotten) => 4,
     }
 }
 
@@ -152,7 +156,12 @@ mod tests {
     #[test]
     fn the_parts_of_a_word_do_not_touch_each_other() {
         let mut word = Word(0);
-        for state in [BlockState::Live, BlockState::Quarantined, BlockState::Freed] {
+        for state in [
+            BlockState::Live,
+            BlockState::Quarantined,
+            BlockState::Freed,
+            BlockState::Forgotten,
+        ] {
             word = word.next_life().at(HIGHEST);
             assert!(word.is_being_filled());
             let filled = word.with_state(Some(state));
@@ -173,7 +182,8 @@ mod tests {
         let last = Word(u64::MAX);
         assert_eq!(last.next_life(), Word(0));
         assert_eq!(last.with_state(None).state(), None);
-        assert_eq!(last.freed_to_claimed(), Word(0).at(last.address()));
+        let freed = last.with_state(Some(BlockState::Freed));
+        assert_eq!(freed.freed_to_claimed(), Word(0).at(last.address()));
     }
 
     #[test]

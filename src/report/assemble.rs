@@ -281,6 +281,7 @@ fn limits(snapshot: &Snapshot, capture: CaptureCounters) -> Limits {
             snapshot.statistics.dropped_copied_result_count,
         ),
         ("record_superseded_count", ledger.superseded_record_count),
+        ("record_forgotten_count", ledger.forgotten_record_count),
         ("native_stack_cut_count", capture.native_cut_count),
         ("native_stack_lost_count", capture.native_lost_count),
         ("site_dropped_count", capture.site_dropped_count),

@@ -235,7 +235,7 @@ fn relative_to(offset: i64, block: &BlockFacts, whose: &str) -> String {
 /// A block, and that it is not live any more where that is so.
 fn with_state(block: &BlockFacts) -> String {
     match block.state {
-        BlockState::Live => sized_at(block),
+        BlockState::Live | BlockState::Forgotten => sized_at(block),
         BlockState::Quarantined | BlockState::Freed => {
             format!(
                 "a released {}-byte block at {}",

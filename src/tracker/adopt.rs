@@ -49,7 +49,12 @@ impl Tracker {
         if !self.families.exists(family) {
             return Err(AdoptError::UnknownFamily);
         }
-        if let Some(known) = self.live_block(pointer) {
+        let epoch = self.ledger.epoch();
+        let known = self.live_block(pointer);
+        // What may have been released unseen does not stand in the way of its successor.
+        let is_there =
+            |known: &BlockRecord| known.flags & flag::ADOPTED != 0 || self.vouches_for_copy(known);
+        if let Some(known) = known.filter(is_there) {
             let found = self.ledger.find(pointer);
             let is_open = known.flags & flag::ADOPTED != 0 && known.size.get() == 0;
             return match found.filter(|_| is_open) {
@@ -64,6 +69,7 @@ impl Tracker {
             address: pointer,
             size,
             family,
+            epoch,
             flags: flag::ADOPTED,
         };
         match self.note_allocation(block, &place) {

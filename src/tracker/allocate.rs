@@ -15,7 +15,7 @@ use crate::capture::EventPlace;
 use crate::detect::size_word::{self, SizeWord};
 use crate::detect::{diagnose, redzone};
 use crate::ledger::record::flag;
-use crate::ledger::{FamilyId, Insertion, NewBlock, StackId};
+use crate::ledger::{Epoch, FamilyId, Insertion, NewBlock, StackId};
 use crate::memory::{Address, ByteCount};
 
 /// The largest block C allows: a difference of two pointers into it must fit `ptrdiff_t`.
@@ -55,6 +55,8 @@ pub struct Allocated {
     pub size: ByteCount,
     /// Who may release it.
     pub family: FamilyId,
+    /// The epoch that the ledger was in before the allocator was asked.
+    pub epoch: Epoch,
     /// `ledger::record::flag` bits; `REDZONE` exactly when [`Room`] said so and the block came from
     /// the process's own `malloc`.
     pub flags: u32,
@@ -114,6 +116,7 @@ impl Tracker {
             address,
             size,
             family,
+            epoch,
             mut flags,
         } = block;
         if flags & flag::REDZONE != 0 {
@@ -132,6 +135,7 @@ impl Tracker {
             size,
             family,
             allocated,
+            epoch,
             flags,
         })
     }
@@ -147,8 +151,7 @@ impl Tracker {
     #[inline]
     #[must_use]
     pub fn requested_size(&self, block: Address) -> Option<ByteCount> {
-        let record = self.ledger.find(block)?.read()?;
-        (!diagnose::is_released(record.state)).then_some(record.size)
+        self.certain_live_block(block).map(|record| record.size)
     }
 
     /// Notes that a foreign call handed this block to Python; `false` when no live block starts

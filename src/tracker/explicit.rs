@@ -11,9 +11,8 @@ use super::resize::{ResizeVerdict, Resizing};
 use super::{Tracker, glibc};
 use crate::capture::EventPlace;
 use crate::detect::diagnose::Attempt;
-use crate::ledger::FamilyId;
-use crate::ledger::Insertion;
 use crate::ledger::record::flag;
+use crate::ledger::{Epoch, FamilyId, Insertion};
 use crate::memory::reentry::OurOwnWork;
 use crate::memory::{Address, ByteCount};
 
@@ -59,6 +58,7 @@ impl Explicit<'_> {
             glibc::set_errno(libc::EINVAL);
             return None;
         }
+        let epoch = self.tracker.ledger.epoch();
         self.tracker.look_at_top(&self.place);
         let Some(room) = self.tracker.room_for(request.size) else {
             return self.refuse_size(request.size);
@@ -69,7 +69,7 @@ impl Explicit<'_> {
             None
         };
         if let Some(address) = guarded {
-            let block = block_at(address, request.size, flag::GUARDED);
+            let block = block_at((address, request.size), epoch, flag::GUARDED);
             if self.tracker.note_allocation(block, &self.place) == Insertion::Recorded {
                 return Some(address);
             }
@@ -82,7 +82,7 @@ impl Explicit<'_> {
             glibc::set_errno(libc::ENOMEM);
             return None;
         };
-        let block = block_at(address, request.size, room.flags);
+        let block = block_at((address, request.size), epoch, room.flags);
         self.tracker.note_allocation(block, &self.place);
         Some(address)
     }
@@ -142,9 +142,11 @@ impl Explicit<'_> {
         let Some(room) = self.tracker.room_for(size) else {
             return self.refuse_size(size);
         };
+        let epoch = self.tracker.ledger.epoch();
         let resizing = Resizing {
             family: FamilyId::HEAPLEDGER,
             size,
+            epoch,
             may_withhold: true,
         };
         match self.tracker.begin_resize(pointer, resizing, self.place) {
@@ -152,7 +154,7 @@ impl Explicit<'_> {
                 // SAFETY: `HEAPLEDGER` blocks come from `allocate_real`, this call won the release,
                 // and the size with its redzone is not zero.
                 let moved = unsafe { glibc::resize(pointer, room.byte_count) };
-                let block = moved.map(|address| block_at(address, size, room.flags));
+                let block = moved.map(|address| block_at((address, size), epoch, room.flags));
                 self.tracker.finish_resize(resize, block);
                 if moved.is_none() {
                     glibc::set_errno(libc::ENOMEM);
@@ -188,11 +190,12 @@ impl Explicit<'_> {
     }
 }
 
-fn block_at(address: Address, size: usize, flags: u32) -> Allocated {
+fn block_at((address, size): (Address, usize), epoch: Epoch, flags: u32) -> Allocated {
     Allocated {
         address,
         size: ByteCount::new(size),
         family: FamilyId::HEAPLEDGER,
+        epoch,
         flags,
     }
 }

@@ -16,6 +16,8 @@
 //!   another thread may be given the old address: its record replaces ours, which is right.
 //! * **Evict**: the ledger's compare-and-swap first, so that a block which left the quarantine in
 //!   another way is not given back a second time; then the look for damage; then the real release.
+//! * **Start and stop**: slots are rewritten, then a watch begins, then allocations are admitted; the
+//!   watch ends before they are restored. What holds meanwhile is written in `watch`.
 //! * **Finding**: stored first, announced afterwards, with no lock held and the reentry flag down.
 //!
 //! Promises: an event that cannot be recorded is served as if we were not there, and counted.
@@ -42,10 +44,11 @@ pub mod release;
 pub mod resize;
 pub mod session;
 pub mod snapshot;
+pub mod switching;
 mod top;
 mod truncation;
-mod unwatched;
 pub mod verify;
+mod watch;
 
 use crate::capture::{Capture, EventPlace};
 use crate::detect::Finding;
@@ -54,7 +57,7 @@ use crate::detect::diagnose::Occurrence;
 use crate::detect::quarantine::Quarantine;
 use crate::detect::store::FindingStore;
 use crate::ledger::families::Families;
-use crate::ledger::{BlockRecord, Ledger};
+use crate::ledger::{BlockRecord, BlockState, Ledger};
 use crate::memory::reentry::OurOwnWork;
 use crate::memory::{Address, fork, thread_exit};
 use copied_results::CopiedResults;
@@ -63,6 +66,7 @@ use kept::Kept;
 use once_cell::race::OnceBox;
 use session::Session;
 use top::TopChunk;
+use watch::Watch;
 
 /// Everything heapledger knows of this process.
 #[derive(Debug)]
@@ -80,6 +84,7 @@ pub struct Tracker {
     heap_is_glibcs: bool,
     top: TopChunk,
     session: Session,
+    watch: Watch,
     copied_results: CopiedResults,
 }
 
@@ -158,6 +163,7 @@ impl Tracker {
                 TopChunk::default()
             },
             session: Session::new(),
+            watch: Watch::default(),
             copied_results: CopiedResults::default(),
         })
     }
@@ -196,7 +202,9 @@ impl Tracker {
     #[must_use]
     pub fn block_at(&self, pointer: Address) -> Option<BlockRecord> {
         let exact = self.ledger.find(pointer).and_then(|found| found.read());
-        exact.or_else(|| self.ledger.containing(pointer))
+        exact
+            .filter(|record| record.state != BlockState::Forgotten)
+            .or_else(|| self.ledger.containing(pointer))
     }
 
     /// Where and by whom the present event is done.

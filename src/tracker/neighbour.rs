@@ -78,7 +78,8 @@ impl Tracker {
         let chunk = SizeWord::from_flags(front.flags).chunk_byte_count();
         let behind = front.address.offset_by(chunk);
         let next = self.ledger.find(behind).and_then(|found| found.read());
-        let Some(next) = next.filter(damage::is_held) else {
+        let is_there = |next: &BlockRecord| damage::is_held(next) && self.vouches_for_copy(next);
+        let Some(next) = next.filter(is_there) else {
             if chunk != 0 {
                 // SAFETY: `front` is held, so glibc's next chunk begins where it ends.
                 unsafe { self.top.repair(behind) };
@@ -117,7 +118,8 @@ impl Tracker {
         let front = found.read()?;
         let chunk = SizeWord::from_flags(front.flags).chunk_byte_count();
         let is_next = chunk != 0 && front.address.offset_by(chunk) == next;
-        (is_next && damage::is_held(&front)).then_some((front, found))
+        let is_there = is_next && damage::is_held(&front) && self.vouches_for_copy(&front);
+        is_there.then_some((front, found))
     }
 }
 

@@ -387,11 +387,13 @@ impl Tracker {
         attempt: Attempt,
         place: EventPlace,
     ) -> ReleaseVerdict {
-        let live = found
-            .read()
-            .filter(|record| !diagnose::is_released(record.state));
-        let Some(record) = live else {
-            return self.refuse_second(found, attempt, place);
+        let record = match found.read() {
+            Some(record) if record.state == BlockState::Live => record,
+            Some(record) if diagnose::is_released(record.state) => {
+                return self.refuse_second(found, attempt, place);
+            }
+            // Nothing is known any more of what was found a moment ago.
+            Some(_) | None => return ReleaseVerdict::Unknown,
         };
         self.ledger.flag_once(found.ticket(), flag::REFUSED);
         let at = self.occurrence(place);

@@ -15,7 +15,9 @@ use crate::detect::damage;
 use crate::detect::diagnose::{self, Attempt};
 use crate::detect::quarantine::Quarantine;
 use crate::ledger::record::flag;
-use crate::ledger::{BlockRecord, Event, FamilyId, Found, NewBlock, Outcome, StackId, Ticket};
+use crate::ledger::{
+    BlockRecord, Epoch, Event, FamilyId, Found, NewBlock, Outcome, StackId, Ticket,
+};
 use crate::memory::{Address, ByteCount};
 
 /// Flags that say whose block it is: the new block's are the old one's.
@@ -32,6 +34,8 @@ pub struct Resize {
     fresh: Option<(Address, u32)>,
     /// Whether glibc's words around the old block are damaged, so that it must never go back.
     must_keep: bool,
+    /// When the resize began: the new block's epoch.
+    epoch: Epoch,
     /// The old block's flags: the new one is of the same kind.
     pub flags: u32,
 }
@@ -43,6 +47,8 @@ pub struct Resizing {
     pub family: FamilyId,
     /// The size that the program wants, in bytes.
     pub size: usize,
+    /// The new block's epoch (`Allocated::epoch`).
+    pub epoch: Epoch,
     /// Whether the old memory may be withheld: only when the real function is glibc's.
     pub may_withhold: bool,
 }
@@ -123,6 +129,7 @@ impl Tracker {
                     before,
                     fresh,
                     must_keep,
+                    epoch: resizing.epoch,
                     flags: before.map_or(0, |record| record.flags),
                 };
                 if must_keep || fresh.is_some() {
@@ -229,6 +236,7 @@ impl Tracker {
             address,
             size: ByteCount::new(size),
             family: old.family,
+            epoch: resize.epoch,
             flags: flags | old.flags & OWNER_FLAGS,
         };
         self.finish_resize(resize, Some(block));
@@ -243,6 +251,7 @@ impl Tracker {
             size: before.size,
             family: before.family,
             allocated: before.allocated,
+            epoch: before.epoch,
             flags: before.flags,
         });
     }

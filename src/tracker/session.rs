@@ -6,7 +6,7 @@
 use super::options::Options;
 pub use super::options::{Check, Scope};
 use super::references::HeldSearch;
-use super::{Tracker, existing};
+use super::{Tracker, existing, switching};
 use crate::detect::Finding;
 use crate::detect::closed::HeldClosed;
 use crate::detect::guard::HeldQueues;
@@ -358,6 +358,7 @@ pub(super) extern "C" fn after_fork_in_parent() {
 pub(super) extern "C" fn after_fork_in_child() {
     let _ours = OurOwnWork::begin();
     give_locks_back();
+    switching::after_fork_in_child();
     let Some(tracker) = existing() else { return };
     let session = &tracker.session;
     session.process.store(std::process::id(), Ordering::Relaxed);

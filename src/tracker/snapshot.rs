@@ -97,7 +97,7 @@ impl Tracker {
         let _ours = OurOwnWork::begin();
         let since = since.max(self.session.baseline());
         if self.session.options().all_leaks {
-            let every = self.ledger.live_blocks();
+            let every = self.certainly_left();
             let left = every.filter(|block| leak::is_leak(block, since));
             return leak::leaks(left.map(|block| (block, Holding::Unknown)));
         }
@@ -134,9 +134,14 @@ impl Tracker {
 
     /// Live blocks that neither the interpreter nor the C runtime keeps for itself.
     fn programs_own(&self) -> impl Iterator<Item = BlockRecord> + '_ {
-        self.ledger
-            .live_blocks()
+        self.certainly_left()
             .filter(|block| is_programs_own(block.flags))
+    }
+
+    /// Live blocks that may be called leaks.
+    fn certainly_left(&self) -> impl Iterator<Item = BlockRecord> + '_ {
+        let live = self.ledger.live_blocks();
+        live.filter(|block| self.may_be_leak(block))
     }
 
     /// The numbers of this moment.

@@ -10,7 +10,8 @@ impl Tracker {
     /// block. Called with the reentry flag up, while the call is still in progress.
     #[cold]
     pub fn report_truncated_pointer(&self, block: Address, value: usize, place: EventPlace) {
-        let Some(record) = self.ledger.find(block).and_then(|found| found.read()) else {
+        let record = self.ledger.find(block).and_then(|found| found.read());
+        let Some(record) = record.filter(|record| self.vouches_for_copy(record)) else {
             return;
         };
         let at = self.occurrence(place);

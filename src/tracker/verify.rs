@@ -27,7 +27,8 @@ impl Tracker {
     }
 
     /// Verifies what lies around every live block, and around and in every withheld one. Other
-    /// threads may go on meanwhile: a block that changes hands during the look is left out.
+    /// threads may go on meanwhile: a block that changes hands during the look is left out, and so is
+    /// one that is doubtful after it (`watch`).
     pub fn verify(&self, place: EventPlace) -> Verification {
         let _ours = OurOwnWork::begin();
         self.announce_pending();
@@ -44,6 +45,7 @@ impl Tracker {
             let unchanged = || self.ledger.read(ticket).is_some_and(|now| now == record);
             if !damage.is_any()
                 || !unchanged()
+                || !self.vouches_for_copy(&record)
                 || !self.ledger.flag_once(ticket, flag::DAMAGE_REPORTED)
             {
                 continue;

@@ -9,7 +9,7 @@ mod whole;
 #[cfg(loom)]
 mod races;
 
-use super::{FamilyId, Found, Ledger, NewBlock, StackId};
+use super::{Epoch, FamilyId, Found, Ledger, NewBlock, StackId};
 use crate::memory::{Address, ByteCount};
 
 /// Where a block was allocated, in these tests.
@@ -21,6 +21,7 @@ fn block(address: usize, size: usize) -> NewBlock {
         size: ByteCount::new(size),
         family: FamilyId::MALLOC,
         allocated: ALLOCATED,
+        epoch: Epoch(1),
         flags: 0,
     }
 }

@@ -109,6 +109,7 @@ impl Model {
         let allocated = self.next_stack();
         let new = NewBlock {
             allocated,
+            epoch: self.ledger.epoch(),
             ..block(address(place), size)
         };
         assert_eq!(self.ledger.insert(&new), Insertion::Recorded);

@@ -5,7 +5,7 @@
 
 use super::super::record::flag;
 use super::super::{
-    BlockState, Event, Insertion, Ledger, NewBlock, Outcome, StackId, ThreadNumber,
+    BlockState, Epoch, Event, Insertion, Ledger, NewBlock, Outcome, StackId, ThreadNumber,
 };
 use super::{block, find, live_count_at};
 use crate::memory::Address;
@@ -238,5 +238,45 @@ fn loom_a_record_is_not_recycled_before_its_release_is_noted() {
         let beside = find(&ledger, BESIDE).and_then(|found| found.read());
         assert!(beside.is_none_or(|copy| copy.released == FIRST));
         assert_eq!(ledger.sums().live_blocks, 1);
+    });
+}
+
+#[test]
+fn loom_a_release_during_a_new_start_is_nobodys_error() {
+    loom::model(|| {
+        let ledger = ledger();
+        let other = Arc::clone(&ledger);
+        let thread = spawn(move || other.forget_live(|_| true));
+        let released = release(&ledger, Event::GiveBack, FIRST);
+        thread.join().expect("the thread returns");
+        // Never `ReleasedBefore`: that would be a double free.
+        assert!(matches!(released, Ok(_) | Err(Outcome::Unknown)));
+        let forgotten = ledger.counters().forgotten_record_count;
+        assert_eq!(
+            forgotten,
+            u64::from(released.is_err()),
+            "released or forgotten, once"
+        );
+        let state = find(&ledger, START).and_then(|found| found.state());
+        assert_eq!(state, released.is_ok().then_some(BlockState::Freed));
+        assert_eq!(ledger.sums().live_blocks, 0);
+    });
+}
+
+#[test]
+fn loom_a_block_recorded_during_a_new_start_is_live_or_forgotten_and_counted_once() {
+    loom::model(|| {
+        let ledger = ledger();
+        let gone = release(&ledger, Event::GiveBack, FIRST).expect("nobody else");
+        let other = Arc::clone(&ledger);
+        let thread = spawn(move || other.forget_live(|found| found.epoch() < Epoch(2)));
+        assert_eq!(ledger.insert(&block(START, 24)), Insertion::Recorded);
+        thread.join().expect("the thread returns");
+        assert!(!ledger.restore(gone), "the old block does not come back");
+        let live_count = live_count_at(&ledger, START) as u64;
+        let counters = ledger.counters();
+        assert_eq!(counters.forgotten_record_count, 1 - live_count);
+        assert_eq!(counters.superseded_record_count, 0);
+        assert_eq!(ledger.sums().live_blocks, live_count);
     });
 }

@@ -52,6 +52,36 @@ fn a_block_is_live_then_withheld_then_freed_and_keeps_both_stacks() {
 }
 
 #[test]
+fn a_forgotten_block_is_as_if_it_had_never_been_met() {
+    let ledger = ledger();
+    ledger.insert(&block(START, 48));
+    ledger.insert(&block(START + 64, 48));
+    let seen = find(&ledger, START).expect("a record");
+    ledger.forget_live(|found| found.address() == seen.address());
+    assert!(find(&ledger, START).is_none());
+    assert!(ledger.containing(seen.address()).is_none());
+    assert_eq!(live_count_at(&ledger, START + 64), 1, "the other one stays");
+    assert_eq!(ledger.blocks().count(), 1);
+    let late = ledger.release(&seen, Event::GiveBack, RELEASED);
+    assert_eq!(late.err(), Some(Outcome::Unknown), "not released before");
+    assert!(!ledger.forget(&seen), "forgotten once");
+    let counters = ledger.counters();
+    assert_eq!(counters.forgotten_record_count, 1);
+    ledger.insert(&block(START, 16));
+    assert_eq!(live_count_at(&ledger, START), 1);
+    let after = ledger.counters();
+    assert_eq!(
+        (after.superseded_record_count, after.record_count),
+        (0, counters.record_count)
+    );
+    let sums = ledger.sums();
+    assert_eq!(
+        (sums.live_blocks, sums.live_bytes, sums.total_blocks),
+        (2, 64, 3)
+    );
+}
+
+#[test]
 fn a_resize_that_failed_leaves_no_trace_of_a_release() {
     let ledger = ledger();
     ledger.insert(&block(START, 48));

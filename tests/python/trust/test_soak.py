@@ -14,10 +14,6 @@ SECONDS = os.environ.get("HEAPLEDGER_SOAK_SECONDS", "12")
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(
-    strict=False,
-    reason="known: starting and stopping every 10 ms beside eight threads gives false double frees",
-)
 def test_a_soak(tmp_path: object) -> None:
     command = [sys.executable, str(ROOT / "tests" / "soak" / "soak.py"), "--seconds", SECONDS]
     ran = subprocess.run(command, capture_output=True, text=True, check=False, cwd=str(tmp_path))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     Leak = dict[str, Any]
-    Group = tuple[str, str, bool]
+    Group = tuple[object, str, bool]
     Leaks = dict[Group, Leak]
 
 _COUNTS = re.compile(r"\b[\d,]+ blocks?, [\d,]+ bytes?\b")

@@ -21,12 +21,11 @@ struct Endings {
     releases: HashMap<StackId, u64>,
 }
 
-/// What released blocks of a maker.
+/// What released blocks of a maker: how many, and where.
 #[derive(Debug, Default)]
 struct Releaser {
     released: u64,
-    /// The innermost Python line; `None` after releases at several.
-    place: Option<String>,
+    stacks: Vec<StackId>,
 }
 
 impl Lessons {
@@ -71,15 +70,9 @@ impl Lessons {
             let Some(function) = called.filter(|called| Some(called) != allocating.as_ref()) else {
                 continue;
             };
-            let place = python_place(&frames(released));
-            let releaser = releasers.entry(function).or_insert_with(|| Releaser {
-                released: 0,
-                place: place.clone(),
-            });
+            let releaser = releasers.entry(function).or_default();
             releaser.released += count;
-            if releaser.place != place {
-                releaser.place = None;
-            }
+            releaser.stacks.push(released);
         }
         let release_count: u64 = endings.releases.values().sum();
         let (function, releaser) = releasers
@@ -90,8 +83,21 @@ impl Lessons {
             released: releaser.released,
             total: endings.block_count,
             function,
-            place: releaser.place,
+            place: releaser.place(frames),
         })
+    }
+}
+
+impl Releaser {
+    /// The innermost Python line, if it is the same at every release. Frames are asked for only until
+    /// a second line is met: a destructor is reached on thousands of ways.
+    fn place(&self, frames: impl Fn(StackId) -> Vec<Frame>) -> Option<String> {
+        let mut places = self
+            .stacks
+            .iter()
+            .map(|&stack| python_place(&frames(stack)));
+        let first = places.next()?;
+        places.all(|place| place == first).then_some(first)?
     }
 }
 

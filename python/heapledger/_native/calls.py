@@ -38,6 +38,10 @@ def number(function: Any, *inputs: Any) -> int:  # noqa: ANN401 - a ctypes funct
     return output.value
 
 
+_capacities: dict[str, int] = {}
+"""Bytes with room for a text twice as long as the last one of a function, by its name."""
+
+
 def text(
     function: Any,  # noqa: ANN401 - a ctypes function
     *inputs: Any,  # noqa: ANN401
@@ -45,15 +49,18 @@ def text(
 ) -> str:
     """Call a function whose output is text, as often as it takes for a buffer that is large enough.
 
-    Sizes are powers of two because ctypes keeps the type of every array length for ever.
+    Sizes are powers of two because ctypes keeps the type of every array length for ever. The next
+    text of a function begins with the size of the last, for the work is done anew by each call.
     """
     capacity = 1 << (expected_bytes - 1).bit_length()
+    capacity = max(capacity, _capacities.get(function.__name__, 0))
     for _ in range(TEXT_ATTEMPT_MAX):
         buffer = (c_char * capacity)()
         length = c_size_t()
         status = function(*inputs, buffer, capacity, byref(length))
         if status != Status.BUFFER_TOO_SMALL:
             check(status)
+            _capacities[function.__name__] = 2 << length.value.bit_length()
             return memoryview(buffer)[: length.value].tobytes().decode("utf-8", "replace")
         capacity = 1 << max(length.value, capacity).bit_length()
     raise InternalError(f"a text of {length.value} bytes kept growing while it was read")

@@ -6,12 +6,19 @@ to be on record, or nobody knows later whose memory it is.
 
 from __future__ import annotations
 
+import os
+import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import _pytest.config
+import _pytest.main
+import _pytest.runner
+import pluggy
 import pytest
 
 from heapledger import session
+from heapledger._native import interface
 from heapledger.errors import StateError, UnsupportedError
 from heapledger.pytest_plugin.subjects import session_subject
 from heapledger.pytest_plugin.suite import suite_of
@@ -48,6 +55,19 @@ class Beginning:
             self.is_ours = False
             session.stop()
 
+
+MACHINERY = (
+    os.path.join(os.path.dirname(pluggy.__file__), ""),
+    os.path.join(os.path.dirname(_pytest.config.__file__), ""),
+    _pytest.main.__file__,
+    _pytest.runner.__file__,
+)
+"""Code of pytest that is on the stack of every test, thirty frames of it: left out, for each
+finding has its stacks. What calls tests and fixtures stays: it ends the stacks that are shown."""
+
+PYTEST_IN_PYTEST = "_pytest.pytester"
+"""With this module the process may run pytest within a test: it is not ours alone then, and what is
+left out is left out for good."""
 
 _BEGINNING = pytest.StashKey[Beginning]()
 
@@ -88,4 +108,7 @@ def _begun(suite: Suite) -> Beginning:
         session.start_for_now(scope=EXPLICIT, **options)
         reason = f"{suite.scope} is not supported here: {error}"
         return Beginning(EXPLICIT, reason, is_ours=True)
+    if PYTEST_IN_PYTEST not in sys.modules:
+        for files in MACHINERY:
+            interface.hide_directory(files)
     return Beginning(suite.scope, is_ours=True)

@@ -7,7 +7,6 @@ texts and numbers only.
 from __future__ import annotations
 
 import gc
-import json
 from typing import TYPE_CHECKING, Any
 
 from heapledger import reports
@@ -175,14 +174,20 @@ def _regrouped(findings: Mapping[Any, Finding], subject: Subject) -> dict[Group,
 
 def _inside(finding: Finding, own: Place | None) -> Group:
     """Return what makes findings of one test the same."""
-    stacks = finding["stacks"].items()
-    python = {event: trimmed(frames, own) for event, frames in stacks}
-    native = {
-        event: [frame for frame in frames if frame["language"] != "python"]
-        for event, frames in stacks
-    }
-    sites = json.dumps([finding["kind"], python, native], sort_keys=True)
-    return sites, finding["family"], bool(finding.get("kept_by"))
+    sites: list[object] = [finding["kind"]]
+    for event, frames in finding["stacks"].items():
+        python = trimmed(frames, own)
+        native = [frame for frame in frames if frame["language"] != "python"]
+        sites.append((event, *map(_site, python), *map(_native_site, native)))
+    return tuple(sites), finding["family"], bool(finding.get("kept_by"))
+
+
+def _site(frame: dict[str, Any]) -> tuple[object, ...]:
+    return frame["file"], frame["function"], frame["line"]
+
+
+def _native_site(frame: dict[str, Any]) -> tuple[object, ...]:
+    return frame["library"], frame["function"], frame["line"], frame["address"]
 
 
 def _joined(one: Finding, other: Finding) -> Finding:

@@ -25,6 +25,7 @@ pub mod sync;
 pub mod table;
 pub mod thread_exit;
 pub mod thread_local;
+pub mod thread_specific;
 pub mod writable;
 pub mod write_signals;
 

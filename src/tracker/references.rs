@@ -1,8 +1,8 @@
 //! Finding out which live blocks are still referenced: what of the process is searched, and in which
 //! order.
 //!
-//! 1. The data of loaded images, and thread-local variables of the calling thread: what is reached
-//!    from there is kept by a library.
+//! 1. The data of loaded images, and what is thread-local to the calling thread, variables and
+//!    values of keys: what is reached from there is kept by a library.
 //! 2. Blocks that are not in question, such as older ones: what they hold is theirs.
 //! 3. Blocks that a foreign call handed to Python and that nothing so far leads to: what only they
 //!    hold is left behind together with them.
@@ -26,7 +26,7 @@ use crate::ledger::{BlockRecord, BlockState, Epoch, FamilyId};
 use crate::memory::lock::Lock;
 use crate::memory::peek::peek;
 use crate::memory::writable::{self, TouchedPages};
-use crate::memory::{Address, own_ranges};
+use crate::memory::{Address, own_ranges, thread_specific};
 use std::ops::Range;
 use std::sync::MutexGuard;
 
@@ -138,6 +138,9 @@ impl Search {
                 walk.see(words.iter().copied(), origin);
             });
         }
+        // Behind keys there is no variable whose address could be named.
+        let no_variable = Holding::Image(Address::new(0));
+        self.walk.see(thread_specific::values(), |_| no_variable);
         self.follow(Holding::Unknown);
         self.passed_over.extend(data.others);
         self.passed_over.extend(data.ours);

@@ -1,6 +1,7 @@
 // What a library keeps, loses, gives out and gives out while keeping it.
 #include <cstdlib>
 #include <cstring>
+#include <pthread.h>
 #include <string>
 #include <vector>
 
@@ -34,6 +35,13 @@ int log_line() {
 }
 int warm_up() {
     if (scratch == nullptr) scratch = std::malloc(500);
+    return 0;
+}
+int remember() {
+    static pthread_key_t key;
+    static const int made = pthread_key_create(&key, std::free);
+    if (made != 0) return made;
+    if (pthread_getspecific(key) == nullptr) pthread_setspecific(key, std::malloc(700));
     return 0;
 }
 const char *last_error() {

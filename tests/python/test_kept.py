@@ -27,7 +27,7 @@ lib.last_error.restype = ctypes.c_char_p
 """
 CALLS = """
 for _ in range(3):
-    lib.look_up(), lib.log_line(), lib.warm_up(), lib.forget()
+    lib.look_up(), lib.log_line(), lib.warm_up(), lib.forget(), lib.remember()
     lib.the_context(), lib.last_error()
 lib.close_handle(lib.open_handle(40))
 """
@@ -57,7 +57,7 @@ def test_a_cache_is_told_from_a_leak(way, library: str, tmp_path: Path) -> None:
     text = kept.pop("last_error", 0)
     assert text == (1 if way is run_attached else 0)
     missed = kept.pop("forget", 0)
-    assert kept == {"look_up": 1, "log_line": 3, "warm_up": 1, "the_context": 1}
+    assert kept == {"look_up": 1, "log_line": 3, "warm_up": 1, "remember": 1, "the_context": 1}
     assert lost == {"forget": 3 - missed}
     assert missed <= 1
     keepers = {finding.get("kept_by", "") for finding in run.report["findings"]}

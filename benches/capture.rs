@@ -146,7 +146,7 @@ fn in_a_foreign_call(capture: &Capture) -> f64 {
     let outer = foreign::enter(
         capture.foreign_function_at(function),
         Address::of(&raw const here),
-        capture.thread_state(),
+        capture.thread_state_and_top().0,
     );
     let result =
         black_box(nanoseconds_per_event as fn(&Capture, u32) -> f64)(capture, EVENTS_PER_ROUND);

@@ -5,15 +5,16 @@ use super::foreign::ThreadState;
 use super::python::View;
 
 impl Capture {
-    /// The interpreter's state of the calling thread, to be remembered for a foreign call.
+    /// What is remembered for a foreign call: the interpreter's state of the calling thread, and its
+    /// innermost Python frame, as [`Self::top_python_frame`].
     #[inline]
     #[must_use]
-    pub fn thread_state(&self) -> ThreadState {
-        let state = match self.python.view() {
-            View::Off => None,
-            View::Fresh(stack) | View::Remembering(stack) => stack.thread_state(),
+    pub fn thread_state_and_top(&self) -> (ThreadState, usize) {
+        let (state, top) = match self.python.view() {
+            View::Off => (None, 0),
+            View::Fresh(stack) | View::Remembering(stack) => stack.thread_and_top(),
         };
-        state.map_or(ThreadState::UNKNOWN, ThreadState)
+        (state.map_or(ThreadState::UNKNOWN, ThreadState), top)
     }
 
     /// The innermost Python frame of the calling thread, as an address that is only compared; zero

@@ -119,10 +119,11 @@ impl Call {
             return;
         };
         let is_direct = entry::is_entry(self.function);
-        let mut notes = ForeignNotes::new(is_direct, python::top_frame())
-            .of_arguments(self.interface, self.arguments);
+        let (state, top) = python::thread_state_and_top();
+        let mut notes =
+            ForeignNotes::new(is_direct, top).of_arguments(self.interface, self.arguments);
         let notes = NonNull::from(&mut notes);
-        let _call = ForeignCall::begin(notes, function, frame, python::thread_state());
+        let _call = ForeignCall::begin(notes, function, frame, state);
         if truncation::is_waiting() {
             call_results::look_at_arguments(self.interface, self.arguments);
         }

@@ -67,7 +67,8 @@ pub(super) struct Symbol {
     section: u16,
     /// The address, before the object's base is added.
     pub(super) value: usize,
-    byte_count: usize,
+    /// Bytes of what is there.
+    pub(super) byte_count: usize,
 }
 // SAFETY: integers without padding between them.
 unsafe impl Plain for Symbol {}

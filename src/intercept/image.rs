@@ -308,6 +308,13 @@ impl<'list> Image<'list> {
             .map(|symbol| self.base.wrapping_add(symbol.value))
     }
 
+    /// Where the object defines the variable `name`, and how many bytes it has.
+    pub(super) fn object(&self, name: &[u8]) -> Option<(usize, usize)> {
+        self.find_symbol(name)
+            .filter(|symbol| symbol.is_defined() && !symbol.is_function())
+            .map(|symbol| (self.base.wrapping_add(symbol.value), symbol.byte_count))
+    }
+
     /// Looks `name` up in the object's GNU hash table. Every object that a linker of the last
     /// fifteen years made has one; one without defines nothing for us.
     fn find_symbol(&self, name: &[u8]) -> Option<Symbol> {

@@ -24,8 +24,7 @@ pub(super) struct ListAge {
     pub(super) removed_count: u64,
 }
 
-/// The age of the list: 16 ns, so it can be asked at every foreign call.
-#[inline]
+/// The age of the list. Takes the linker's lock for a moment.
 pub(super) fn list_age() -> ListAge {
     let mut age = ListAge::default();
     // SAFETY: the callback has the right signature and gets a pointer to a place for its answer

@@ -31,6 +31,7 @@ mod hand_over;
 mod image;
 mod install;
 mod leave;
+mod load_counts;
 mod loaded;
 mod lookup;
 mod mappings;

@@ -15,6 +15,7 @@ use std::cell::UnsafeCell;
 
 use super::book::Book;
 use super::install;
+use super::load_counts::LoadCounts;
 use super::loaded::{self, ListAge};
 use super::owner::KnownPlaces;
 use super::pass::Pass;
@@ -46,6 +47,8 @@ static BOOK: SharedBook = SharedBook {
 static SEEN_ADDED: AtomicU64 = AtomicU64::new(0);
 /// How many objects had been unloaded by then.
 static SEEN_REMOVED: AtomicU64 = AtomicU64::new(0);
+/// The linker's own counts, for a question that takes no lock.
+static COUNTS: LoadCounts = LoadCounts::new();
 /// When to look again at what was looked at (milliseconds of a steady clock); zero: not.
 static LOOK_AGAIN_AT: AtomicU64 = AtomicU64::new(0);
 /// Whether slots are rewritten at all.
@@ -118,18 +121,30 @@ pub(super) fn has_new_libraries() -> bool {
     loaded::list_age().added_count != SEEN_ADDED.load(Ordering::Acquire)
 }
 
-/// Asks whether libraries were loaded since the last pass, and makes one if so: 16 ns when not.
+/// Asks whether libraries were loaded since the last pass, and makes one if so.
 #[inline]
 pub(super) fn look_for_new_libraries(places: &KnownPlaces) {
     if ACTIVE.load(Ordering::Acquire) == 0 {
         return;
     }
+    let seen = ListAge {
+        added_count: SEEN_ADDED.load(Ordering::Acquire),
+        removed_count: SEEN_REMOVED.load(Ordering::Relaxed),
+    };
+    let due = LOOK_AGAIN_AT.load(Ordering::Relaxed);
+    if due != 0 || !COUNTS.are_of(seen) {
+        look_closer(places, due);
+    }
+}
+
+/// The same, asked of the linker with its lock.
+#[inline(never)]
+fn look_closer(places: &KnownPlaces, due: u64) {
     let age = loaded::list_age();
     if age.removed_count != SEEN_REMOVED.load(Ordering::Relaxed) {
         SEEN_REMOVED.store(age.removed_count, Ordering::Relaxed);
         capture::forget_native_places();
     }
-    let due = LOOK_AGAIN_AT.load(Ordering::Relaxed);
     if age.added_count != SEEN_ADDED.load(Ordering::Acquire) || (due != 0 && milliseconds() >= due)
     {
         look_now(places, due);
@@ -169,6 +184,7 @@ fn make_pass(book: &mut Book, places: &KnownPlaces, again: bool) {
         }
         waiting_count = pass.run(book, again);
         book.age = age;
+        COUNTS.compare(images, age);
         SEEN_ADDED.store(age.added_count, Ordering::Release);
     });
     // A second look at fresh slots, and then as many as waiting objects need.

@@ -19,11 +19,12 @@ pub(super) fn top_frame() -> usize {
     tracker::existing().map_or(0, |tracker| tracker.capture().top_python_frame())
 }
 
-/// The interpreter's state of this thread, to be remembered for a foreign call.
+/// The interpreter's state of this thread, to be remembered for a foreign call, and its
+/// [`top_frame`].
 #[inline]
-pub(super) fn thread_state() -> ThreadState {
-    tracker::existing().map_or(ThreadState::UNKNOWN, |tracker| {
-        tracker.capture().thread_state()
+pub(super) fn thread_state_and_top() -> (ThreadState, usize) {
+    tracker::existing().map_or((ThreadState::UNKNOWN, 0), |tracker| {
+        tracker.capture().thread_state_and_top()
     })
 }
 

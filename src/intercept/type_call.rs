@@ -249,9 +249,10 @@ extern "C-unwind" fn call(
         return execute(object, arguments, names);
     };
     let is_direct = super::entry::is_entry(function);
-    let mut notes = ForeignNotes::new(is_direct, python::top_frame()).made_by_type(function);
+    let (state, top) = python::thread_state_and_top();
+    let mut notes = ForeignNotes::new(is_direct, top).made_by_type(function);
     let notes = NonNull::from(&mut notes);
-    let _call = ForeignCall::begin(notes, id, frame, python::thread_state());
+    let _call = ForeignCall::begin(notes, id, frame, state);
     if truncation::is_waiting() {
         look_at_arguments(Objects {
             arguments,

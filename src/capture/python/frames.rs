@@ -79,10 +79,16 @@ impl FrameReader {
     /// The innermost frame of the calling thread; `None` when it runs no Python code.
     #[inline]
     pub(super) fn top(&self) -> Option<FramePlace> {
+        self.top_of(self.thread_state()?)
+    }
+
+    /// The same where the calling thread's state is known.
+    #[inline]
+    pub(super) fn top_of(&self, thread: Address) -> Option<FramePlace> {
         if switching::is_in_progress() {
             return None;
         }
-        let holder = self.frame_holder()?;
+        let holder = self.frame_holder_of(thread)?;
         // SAFETY: the holder is this thread's state or C frame, which `offsets` describe.
         place(unsafe { peek_address(holder, self.offsets.current_frame) })
     }
@@ -243,7 +249,11 @@ impl FrameReader {
     /// What holds the pointer to the innermost frame.
     #[inline]
     fn frame_holder(&self) -> Option<Address> {
-        let thread = self.thread_state()?;
+        self.frame_holder_of(self.thread_state()?)
+    }
+
+    #[inline]
+    fn frame_holder_of(&self, thread: Address) -> Option<Address> {
         let Some(c_frame) = self.offsets.thread_c_frame else {
             return Some(thread);
         };

@@ -218,17 +218,22 @@ impl<'python> Stack<'python> {
         usize::try_from(top).unwrap_or(0)
     }
 
+    /// The interpreter's state of the calling thread, and the innermost frame's address: zero without
+    /// one. The state is asked for once.
+    #[inline]
+    pub(super) fn thread_and_top(self) -> (Option<Address>, usize) {
+        let reader = &self.interpreter.reader;
+        let state = reader.thread_state();
+        let top = state.and_then(|state| reader.top_of(state));
+        let top = top.map_or(0, FramePlace::get);
+        (state, usize::try_from(top).unwrap_or(0))
+    }
+
     /// The innermost frame's address, and that of its current instruction.
     pub(super) fn top_place(self) -> Option<(usize, u64)> {
         let top = self.interpreter.reader.top()?;
         let instruction = self.interpreter.reader.instruction(top);
         Some((usize::try_from(top.get()).ok()?, instruction))
-    }
-
-    /// The interpreter's state of the calling thread.
-    #[inline]
-    pub(super) fn thread_state(self) -> Option<Address> {
-        self.interpreter.reader.thread_state()
     }
 
     /// A number that stands for this stack for as long as `generation` lasts; `None` on a thread

@@ -240,11 +240,11 @@ typedef struct hl_statistics {
      */
     uint64_t total_bytes;
     /**
-     * Released blocks that are withheld from reuse.
+     * Released blocks that are withheld from reuse, closed ones included.
      */
     uint64_t quarantined_blocks;
     /**
-     * Their bytes.
+     * The memory that they hold, in bytes; closed ones hold none.
      */
     uint64_t quarantined_bytes;
     /**
@@ -261,6 +261,22 @@ typedef struct hl_statistics {
      * Blocks that got no record because a limit was reached.
      */
     uint64_t dropped_records;
+    /**
+     * Quarantined blocks that left to make room for others.
+     */
+    uint64_t evicted_blocks;
+    /**
+     * The memory that they held, in bytes.
+     */
+    uint64_t evicted_bytes;
+    /**
+     * Large released blocks whose pages are closed: they keep addresses, and no memory.
+     */
+    uint64_t closed_blocks;
+    /**
+     * The bytes of their addresses.
+     */
+    uint64_t closed_bytes;
 } hl_statistics;
 
 /**
@@ -492,7 +508,8 @@ hl_status hl_set_supplied_stack(uint32_t stack);
 hl_status hl_describe(const void *pointer, struct hl_block_info *info);
 
 /**
- * Writes the numbers of this moment.
+ * Writes the numbers of this moment. A caller with an older and shorter structure gets the fields
+ * that it has.
  *
  * Duties of the caller:
  * * `statistics` is null or an `hl_statistics` with its `struct_size` set.

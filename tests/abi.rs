@@ -104,19 +104,21 @@ fn layouts_are_what_they_were() {
         (offset_of!(HlBlockInfo, epoch), 56),
         (offset_of!(HlBlockInfo, flags), 60),
     ];
-    let statistics: [(usize, usize); 6] = [
+    let statistics: [(usize, usize); 8] = [
         (offset_of!(HlStatistics, struct_size), 0),
         (offset_of!(HlStatistics, live_blocks), 8),
         (offset_of!(HlStatistics, quarantined_bytes), 64),
         (offset_of!(HlStatistics, findings), 72),
         (offset_of!(HlStatistics, ledger_bytes), 152),
         (offset_of!(HlStatistics, dropped_records), 160),
+        (offset_of!(HlStatistics, evicted_blocks), 168),
+        (offset_of!(HlStatistics, closed_bytes), 192),
     ];
     for (offset, promised) in block.into_iter().chain(statistics) {
         assert_eq!(offset, promised);
     }
     assert_eq!(size_of::<HlBlockInfo>(), 64);
-    assert_eq!(size_of::<HlStatistics>(), 168);
+    assert_eq!(size_of::<HlStatistics>(), 200);
     assert_eq!(size_of::<HlSuppliedFrame>(), 24);
 }
 

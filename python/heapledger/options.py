@@ -74,6 +74,26 @@ def session_options(scope: str, checks: Iterable[str], native_stacks: str) -> di
     }
 
 
+def check_options(
+    *,
+    quarantine_blocks: int | str | None = None,
+    quarantine_bytes: int | str | None = None,
+    guard: str | None = None,
+    check_every: int | str | None = None,
+) -> dict[str, str]:
+    """Return how the checks are carried out; what is None keeps the library's default.
+
+    `quarantine_bytes` may have a unit ("64M"). The library says what is wrong with a value.
+    """
+    chosen = {
+        "quarantine_blocks": quarantine_blocks,
+        "quarantine_bytes": quarantine_bytes,
+        "guard": guard,
+        "check_every": check_every,
+    }
+    return {name: str(value) for name, value in chosen.items() if value is not None}
+
+
 def checks_in(text: str) -> list[str]:
     """Read a list separated by commas; "none" and "" are no check."""
     names = [name.strip() for name in text.split(",")]

@@ -268,7 +268,10 @@ class Stats:
     """The ledger's totals.
 
     `live_*` counts what is allocated now, `peak_*` the most there ever was at once, `total_*` all
-    that was ever allocated; `quarantined_*` what was released and is withheld from reuse.
+    that was ever allocated. `quarantined_blocks` were released and are withheld from reuse, with
+    `quarantined_bytes` of memory; `evicted_*` left the quarantine to make room for others.
+    `closed_blocks` are the large ones among them: they keep `closed_bytes` of addresses, and no
+    memory.
     `findings` counts occurrences by kind, leaks not included. `ledger_bytes` is what the ledger
     itself occupies, `dropped_records` how many blocks it had to serve without recording them.
     """
@@ -284,6 +287,10 @@ class Stats:
     findings: dict[str, int] = field(default_factory=dict, hash=False)
     ledger_bytes: int = 0
     dropped_records: int = 0
+    evicted_blocks: int = 0
+    evicted_bytes: int = 0
+    closed_blocks: int = 0
+    closed_bytes: int = 0
 
     @classmethod
     def from_dict(cls, source: Mapping[str, Any]) -> Self:
@@ -325,6 +332,10 @@ STATS_COUNTS = (
     "quarantined_bytes",
     "ledger_bytes",
     "dropped_records",
+    "evicted_blocks",
+    "evicted_bytes",
+    "closed_blocks",
+    "closed_bytes",
 )
 """The fields of `Stats` that are plain numbers."""
 

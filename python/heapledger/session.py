@@ -18,6 +18,7 @@ from heapledger.options import (
     DEFAULT_CHECKS,
     DEFAULT_NATIVE_STACKS,
     DEFAULT_SCOPE,
+    check_options,
     option_text,
     session_options,
 )
@@ -53,20 +54,33 @@ def start(
     scope: str = DEFAULT_SCOPE,
     checks: Iterable[str] = DEFAULT_CHECKS,
     native_stacks: str = DEFAULT_NATIVE_STACKS,
+    quarantine_blocks: int | None = None,
+    quarantine_bytes: int | str | None = None,
+    guard: str | None = None,
+    check_every: int | None = None,
 ) -> None:
     """Begin a session.
 
     `scope` ("explicit", "foreign", "process") says which allocations enter the ledger, `checks`
     ("quarantine", "redzone", "guard") what is done to recorded blocks beyond recording them,
-    `native_stacks` ("off", "boundary", "full") how much of the native stack is taken. When the
-    environment has started a session already (`heapledger run`), that one goes on as it is.
+    `native_stacks` ("off", "boundary", "full") how much of the native stack is taken.
+
+    `quarantine_blocks` and `quarantine_bytes` (a number, or "64M") are the most that the quarantine
+    withholds over all threads; `guard` guards some blocks only ("1/100"), or says on which side
+    ("left", "right", "alternate"); with `check_every` everything is looked at after so many releases.
+    When the environment has started a session already (`heapledger run`), that one goes on as it is.
 
     Raises:
         UsageError: a name that is not known.
         UnsupportedError: the library cannot do this here, or yet.
         StateError: this program has started a session already.
     """
-    options = session_options(scope, checks, native_stacks)
+    options = session_options(scope, checks, native_stacks) | check_options(
+        quarantine_blocks=quarantine_blocks,
+        quarantine_bytes=quarantine_bytes,
+        guard=guard,
+        check_every=check_every,
+    )
     if confirm():
         stop()
     origins.connect()

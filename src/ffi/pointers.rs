@@ -86,6 +86,41 @@ pub(super) unsafe fn write<T>(place: *mut T, value: T) -> HlStatus {
     HlStatus::Ok
 }
 
+/// Writes the first bytes of a value: of a structure that has grown since the caller was compiled.
+///
+/// # Safety
+/// * `place` has `byte_count` bytes, which are no more than the value has.
+pub(super) unsafe fn write_first<T>(place: *mut T, value: &T, byte_count: u64) -> HlStatus {
+    let Ok(byte_count) = usize::try_from(byte_count) else {
+        return HlStatus::InvalidArgument;
+    };
+    let from = std::ptr::from_ref(value).cast::<u8>();
+    // SAFETY: the caller's duties; nothing of ours lies in the place.
+    unsafe {
+        place
+            .cast::<u8>()
+            .copy_from_nonoverlapping(from, byte_count)
+    };
+    HlStatus::Ok
+}
+
+/// The `struct_size` that the caller wrote at the start of a structure, if it is this library's, or
+/// `first`, that of its first edition.
+///
+/// # Safety
+/// * As for [`check_struct_size`].
+pub(super) unsafe fn struct_size_of<T>(structure: *const T, first: u64) -> Result<u64, HlStatus> {
+    if !structure.is_null() {
+        // SAFETY: not null, and every structure of the interface begins with this field.
+        let size = unsafe { structure.cast::<u64>().read_unaligned() };
+        if size == first {
+            return Ok(size);
+        }
+    }
+    // SAFETY: the caller's duty.
+    unsafe { check_struct_size(structure) }.map(|()| size_of::<T>() as u64)
+}
+
 /// The `struct_size` that the caller wrote at the start of a structure, if it is the one this
 /// library was built with.
 ///

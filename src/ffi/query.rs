@@ -3,7 +3,7 @@
 #![expect(unsafe_code, reason = "exports with pointers")]
 
 use super::HlStatus;
-use super::pointers::{check_struct_size, write};
+use super::pointers::{check_struct_size, struct_size_of, write, write_first};
 use super::status::respond;
 use crate::detect::FindingKind;
 use crate::ledger::record::flag;
@@ -61,9 +61,9 @@ pub struct HlStatistics {
     pub total_blocks: u64,
     /// Bytes allocated since the start.
     pub total_bytes: u64,
-    /// Released blocks that are withheld from reuse.
+    /// Released blocks that are withheld from reuse, closed ones included.
     pub quarantined_blocks: u64,
-    /// Their bytes.
+    /// The memory that they hold, in bytes; closed ones hold none.
     pub quarantined_bytes: u64,
     /// Occurrences of findings by kind: leak (always 0: leaks are computed when asked for),
     /// double-free, invalid-free, mismatched-free, use-after-free, heap-overflow, heap-underflow,
@@ -73,14 +73,25 @@ pub struct HlStatistics {
     pub ledger_bytes: u64,
     /// Blocks that got no record because a limit was reached.
     pub dropped_records: u64,
+    /// Quarantined blocks that left to make room for others.
+    pub evicted_blocks: u64,
+    /// The memory that they held, in bytes.
+    pub evicted_bytes: u64,
+    /// Large released blocks whose pages are closed: they keep addresses, and no memory.
+    pub closed_blocks: u64,
+    /// The bytes of their addresses.
+    pub closed_bytes: u64,
 }
+
+/// The size of [`HlStatistics`] before evictions were counted: still accepted.
+const FIRST_STATISTICS_BYTE_COUNT: u64 = 21 * 8;
 
 const _: () = assert!(
     FindingKind::ALL.len() == 10,
     "HlStatistics::findings has one for each"
 );
 const _: () = assert!(size_of::<HlBlockInfo>() == 64, "no hidden padding");
-const _: () = assert!(size_of::<HlStatistics>() == 21 * 8, "no hidden padding");
+const _: () = assert!(size_of::<HlStatistics>() == 25 * 8, "no hidden padding");
 
 impl HlBlockInfo {
     fn of(record: &BlockRecord, offset: usize) -> Self {
@@ -131,6 +142,7 @@ impl From<&Statistics> for HlStatistics {
         let Statistics {
             sums,
             withheld,
+            closed: (closed_blocks, closed_bytes, evicted_closed_blocks),
             findings,
             ledger,
             ..
@@ -143,11 +155,15 @@ impl From<&Statistics> for HlStatistics {
             peak_bytes: sums.peak_bytes,
             total_blocks: sums.total_blocks,
             total_bytes: sums.total_bytes,
-            quarantined_blocks: withheld.0,
-            quarantined_bytes: withheld.1,
+            quarantined_blocks: withheld.block_count + closed_blocks,
+            quarantined_bytes: withheld.byte_count,
             findings: *findings,
             ledger_bytes: ledger.mapped_byte_count,
             dropped_records: ledger.dropped_record_count,
+            evicted_blocks: withheld.evicted_block_count + evicted_closed_blocks,
+            evicted_bytes: withheld.evicted_byte_count,
+            closed_blocks: *closed_blocks,
+            closed_bytes: *closed_bytes,
         }
     }
 }
@@ -177,22 +193,29 @@ pub unsafe extern "C" fn hl_describe(pointer: *const c_void, info: *mut HlBlockI
     })
 }
 
-/// Writes the numbers of this moment.
+/// Writes the numbers of this moment. A caller with an older and shorter structure gets the fields
+/// that it has.
 ///
 /// # Safety
 /// * `statistics` is null or an `hl_statistics` with its `struct_size` set.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hl_stats(statistics: *mut HlStatistics) -> HlStatus {
     respond(|| {
-        // SAFETY: the caller's duties are those of `check_struct_size`.
-        if let Err(status) = unsafe { check_struct_size(statistics) } {
-            return status;
-        }
+        // SAFETY: the caller's duties.
+        let size = unsafe { struct_size_of(statistics, FIRST_STATISTICS_BYTE_COUNT) };
+        let size = match size {
+            Ok(size) => size,
+            Err(status) => return status,
+        };
         let Some(tracker) = tracker() else {
             return HlStatus::OutOfMemory;
         };
-        // SAFETY: not null and of our size, as just checked.
-        unsafe { write(statistics, HlStatistics::from(&tracker.statistics())) }
+        let numbers = HlStatistics {
+            struct_size: size,
+            ..HlStatistics::from(&tracker.statistics())
+        };
+        // SAFETY: not null and of this size, as just checked.
+        unsafe { write_first(statistics, &numbers, size) }
     })
 }
 

@@ -15,6 +15,7 @@ use super::vacancy::Vacancy;
 use super::word::Word;
 use super::{BlockState, Epoch, StackId};
 use crate::memory::page_map::PageMap;
+use crate::memory::prefetch::prefetch;
 use crate::memory::sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering, spin};
 use crate::memory::{Address, ByteCount};
 
@@ -259,6 +260,14 @@ impl Ledger {
                 .take_back_release(&self.seat(), size.get() as u64);
         }
         restored
+    }
+
+    /// Has the processor fetch the record a ticket names: it will be asked for soon.
+    #[inline]
+    pub fn prefetch(&self, ticket: Ticket) {
+        if let Some(record) = self.vacancy.record(ticket.number) {
+            prefetch(Address::of(std::ptr::from_ref(record)));
+        }
     }
 
     /// A consistent copy of the record a ticket names, while it is still in that life.

@@ -16,6 +16,7 @@ pub mod own_ranges;
 pub mod page_map;
 pub mod pages;
 pub mod peek;
+pub mod prefetch;
 pub mod reentry;
 pub mod refusal;
 pub mod regions;

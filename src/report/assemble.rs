@@ -1,5 +1,7 @@
 //! A report of this process, from what the tracker knows.
 
+use std::collections::BTreeMap;
+
 use super::hints::UsualRelease;
 use super::lessons::Lessons;
 use super::model::{ForeignFunction, Frame, Limits, Process, Report, Stats};
@@ -232,18 +234,26 @@ fn options(options: &Options) -> model::Options {
             .map(|&name| name.to_owned())
             .collect(),
         native_stacks: options.native_stacks.name().to_owned(),
-        ..model::Options::default()
+        more: further_options(options),
     }
+}
+
+/// How the checks are carried out.
+fn further_options(options: &Options) -> BTreeMap<String, Value> {
+    let numbers = [
+        ("quarantine_blocks", options.quarantine.block_count.into()),
+        ("quarantine_bytes", options.quarantine.byte_count),
+        ("check_every", options.check_every.into()),
+        ("guard_interval", options.effective_guard_interval().into()),
+    ];
+    numbers
+        .map(|(name, number): (&str, u64)| (name.to_owned(), Value::from(number)))
+        .into()
 }
 
 fn stats(snapshot: &Snapshot) -> Stats {
     let statistics = &snapshot.statistics;
-    let mut stats = Stats::of(
-        statistics.sums,
-        statistics.withheld,
-        statistics.findings,
-        statistics.ledger,
-    );
+    let mut stats = Stats::of(statistics);
     let (blocks, bytes) = snapshot.others_own;
     let others = [("interpreter_blocks", blocks), ("interpreter_bytes", bytes)];
     stats
@@ -267,6 +277,11 @@ fn limits(snapshot: &Snapshot, capture: CaptureCounters) -> Limits {
     let others = [
         ("kept_block_count", kept_block_count),
         ("kept_byte_count", kept_byte_count),
+        (
+            "quarantine_evicted_block_count",
+            snapshot.statistics.withheld.evicted_block_count,
+        ),
+        ("closed_evicted_block_count", snapshot.statistics.closed.2),
         ("heap_reserve_byte_count", reserve::used_byte_count()),
         (
             "leaks_not_judged_in_programs_without_python",

@@ -135,9 +135,9 @@ pub struct Stats {
     pub total_blocks: u64,
     /// Bytes ever recorded.
     pub total_bytes: u64,
-    /// Released blocks that are withheld from reuse.
+    /// Released blocks that are withheld from reuse, closed ones included.
     pub quarantined_blocks: u64,
-    /// Their bytes.
+    /// The memory that they hold, in bytes.
     pub quarantined_bytes: u64,
     /// Occurrences by kind of finding.
     pub findings: BTreeMap<String, u64>,
@@ -145,6 +145,14 @@ pub struct Stats {
     pub ledger_bytes: u64,
     /// Blocks that were served without a record.
     pub dropped_records: u64,
+    /// Quarantined blocks that left to make room for others.
+    pub evicted_blocks: u64,
+    /// The memory that they held, in bytes.
+    pub evicted_bytes: u64,
+    /// Large released blocks that keep their addresses and no memory.
+    pub closed_blocks: u64,
+    /// The bytes of those addresses.
+    pub closed_bytes: u64,
     /// What a newer version counts beyond this.
     #[serde(flatten)]
     pub more: BTreeMap<String, Value>,

@@ -54,7 +54,7 @@ use crate::capture::{Capture, EventPlace};
 use crate::detect::Finding;
 use crate::detect::closed::Closed;
 use crate::detect::diagnose::Occurrence;
-use crate::detect::quarantine::Quarantine;
+use crate::detect::quarantine::{Quarantine, Withheld};
 use crate::detect::store::FindingStore;
 use crate::ledger::families::Families;
 use crate::ledger::{BlockRecord, BlockState, Ledger};
@@ -64,6 +64,7 @@ use copied_results::CopiedResults;
 use guarded::Guarded;
 use kept::Kept;
 use once_cell::race::OnceBox;
+use release::Evicting;
 use session::Session;
 use top::TopChunk;
 use watch::Watch;
@@ -131,14 +132,14 @@ fn build() -> Option<&'static Tracker> {
     Some(built)
 }
 
-/// A thread ends: most of what it withheld goes back, and its corner of the ledger is free.
+/// A thread ends: what it withheld stays so among that of all threads, and its corner of the ledger
+/// is free.
 fn leave_thread() {
     let (Some(tracker), Some(_ours)) = (existing(), OurOwnWork::begin()) else {
         return;
     };
     if let Some(corner) = tracker.ledger.corner_index() {
-        let evict = |ticket| tracker.evict_at_once(ticket);
-        tracker.quarantine.leave(corner, evict);
+        tracker.quarantine.leave(corner, &Evicting(tracker));
     }
     tracker.ledger.leave();
 }
@@ -223,19 +224,16 @@ impl Tracker {
         self.session.announce(finding, is_new);
     }
 
-    /// Gives back what this thread withholds.
+    /// Gives back what this thread withholds, and what is withheld behind the threads' queues.
     pub fn drain_quarantine(&self) {
         if let Some(corner) = self.ledger.corner_index() {
-            self.quarantine
-                .drain(corner, |ticket| self.evict_at_once(ticket));
+            self.quarantine.drain(corner, &Evicting(self));
         }
     }
 
-    /// Blocks and bytes withheld now.
+    /// What is withheld now and holds memory.
     #[must_use]
-    pub fn withheld(&self) -> (u64, u64) {
-        let (blocks, bytes) = self.quarantine.held();
-        let (closed_blocks, closed_bytes, _) = self.closed.held();
-        (blocks + closed_blocks, bytes + closed_bytes)
+    pub fn withheld(&self) -> Withheld {
+        self.quarantine.withheld()
     }
 }

@@ -1,6 +1,7 @@
 //! Options as text: `scope=explicit:check=quarantine,redzone:json=/path/%p.json`.
 
 use crate::capture::NativeDepth;
+use crate::detect::quarantine::Limits;
 use std::fmt;
 
 /// Which allocations enter the ledger.
@@ -78,6 +79,8 @@ pub struct Options {
     pub guard_interval: u32,
     /// After how many releases everything is verified; zero for never.
     pub check_every: u32,
+    /// How much the quarantine withholds at most.
+    pub quarantine: Limits,
     /// How much of the native stack is recorded.
     pub native_stacks: NativeStacks,
     /// How Python frames are found.
@@ -116,6 +119,7 @@ impl Options {
             checks: Check::Quarantine as u32 | Check::Redzone as u32,
             guard_interval: 1,
             check_every: 0,
+            quarantine: Limits::default(),
             native_stacks: NativeStacks::Boundary,
             python_frames: PythonFrames::Native,
             foreign_calls: ForeignCalls::Automatic,
@@ -164,6 +168,8 @@ impl Options {
                 self.checks |= Check::Guard as u32;
             }
             "check_every" => self.check_every = count(key, value)?,
+            "quarantine_blocks" => self.quarantine.block_count = count(key, value)?,
+            "quarantine_bytes" => self.quarantine.byte_count = byte_count(key, value)?,
             "native_stacks" => self.native_stacks = choose(key, value, &NATIVE_STACKS)?,
             "python_frames" => self.python_frames = choose(key, value, &PYTHON_FRAMES)?,
             "foreign_calls" => self.foreign_calls = choose(key, value, &FOREIGN_CALLS)?,
@@ -174,8 +180,8 @@ impl Options {
             _ => {
                 return Err(OptionError(format!(
                     "there is no option \"{key}\": use scope, check, guard, check_every, \
-                     native_stacks, python_frames, foreign_calls, all_leaks, run_by, json or \
-                     suppressions"
+                     quarantine_blocks, quarantine_bytes, native_stacks, python_frames, \
+                     foreign_calls, all_leaks, run_by, json or suppressions"
                 )));
             }
         }
@@ -302,6 +308,23 @@ fn count(key: &str, value: &str) -> Result<u32, OptionError> {
     number.map_err(|_| OptionError(format!("{key} cannot be \"{value}\": it is a number")))
 }
 
+/// Reads a number of bytes: `65536`, `64K`, `64M` or `1G`.
+fn byte_count(key: &str, value: &str) -> Result<u64, OptionError> {
+    const UNITS: [(char, u32); 3] = [('K', 10), ('M', 20), ('G', 30)];
+    let unit = UNITS.iter().find(|(letter, _)| value.ends_with(*letter));
+    let (digits, shift) = match unit {
+        Some((letter, shift)) => (value.trim_end_matches(*letter), *shift),
+        None => (value, 0),
+    };
+    let number = digits.parse::<u64>().ok();
+    let bytes = number.and_then(|number| number.checked_mul(1 << shift));
+    bytes.ok_or_else(|| {
+        OptionError(format!(
+            "{key} cannot be \"{value}\": it is a number of bytes, such as 67108864 or 64M"
+        ))
+    })
+}
+
 fn path(key: &str, value: &str) -> Result<Option<String>, OptionError> {
     if value.is_empty() {
         return Err(OptionError(format!("{key} needs the path of a file")));
@@ -340,13 +363,18 @@ mod tests {
     #[test]
     fn every_option_is_read() {
         let text = "scope=process:check=redzone:native_stacks=full:json=/a\\:b/%p.json:\
-                    suppressions=/s:python_frames=supplied:foreign_calls=types:all_leaks=1:run_by=77";
+                    suppressions=/s:python_frames=supplied:foreign_calls=types:all_leaks=1:run_by=77:\
+                    quarantine_blocks=100:quarantine_bytes=64K";
         let options = read(text).expect("valid options");
         let expected = Options {
             scope: Scope::Process,
             checks: Check::Redzone as u32,
             guard_interval: 1,
             check_every: 0,
+            quarantine: Limits {
+                block_count: 100,
+                byte_count: 64 << 10,
+            },
             native_stacks: NativeStacks::Full,
             python_frames: PythonFrames::Supplied,
             foreign_calls: ForeignCalls::Types,
@@ -371,7 +399,13 @@ mod tests {
             (50, 9)
         );
         assert_eq!(Options::of_session().effective_guard_interval(), 0);
-        for wrong in ["guard=50", "guard=1/0", "check_every=often"] {
+        for wrong in [
+            "guard=50",
+            "guard=1/0",
+            "check_every=often",
+            "quarantine_bytes=64X",
+            "quarantine_bytes=M",
+        ] {
             assert!(read(wrong).is_err(), "{wrong}");
         }
     }

@@ -16,12 +16,14 @@ use crate::capture::EventPlace;
 use crate::detect::closed::Closed;
 use crate::detect::damage::{self, Damage};
 use crate::detect::diagnose::{self, Attempt};
-use crate::detect::quarantine::Quarantine;
+use crate::detect::quarantine::Evict;
+use crate::detect::size_word::SizeWord;
 use crate::detect::{Finding, PointerPlace, redzone};
 use crate::ledger::record::flag;
 use crate::ledger::{
     BlockRecord, BlockState, Event, FamilyId, Found, Outcome, ThreadNumber, Ticket,
 };
+use crate::memory::prefetch::prefetch;
 use crate::memory::reentry::OurOwnWork;
 use crate::memory::sync::spin;
 use crate::memory::{Address, ByteCount, regions};
@@ -83,7 +85,7 @@ impl Tracker {
         }
         let withhold = release.may_withhold
             && self.session.is_on(Check::Quarantine)
-            && (Quarantine::takes(size.get() as u64) || Closed::takes(size));
+            && (self.quarantine.takes(size.get() as u64) || Closed::takes(size));
         let event = if withhold {
             Event::Withhold
         } else {
@@ -133,22 +135,22 @@ impl Tracker {
         unsafe { redzone::poison(block, size) };
         found.set_flags(flags | flag::POISONED);
         if !keep {
-            self.lock_away(ticket, size);
+            self.lock_away(ticket, size, flags);
         }
         ReleaseVerdict::Withheld
     }
 
     /// Puts a filled block into the quarantine, or gives it back where there is no place for it.
     #[inline(always)]
-    fn lock_away(&self, ticket: Ticket, size: ByteCount) {
+    fn lock_away(&self, ticket: Ticket, size: ByteCount, flags: u32) {
         if Closed::takes(size) {
             self.close(ticket, size);
             return;
         }
         let is_withheld = self.ledger.corner_index().is_some_and(|corner| {
-            let byte_count = size.get() as u64;
-            let evict = |oldest| self.evict(oldest);
-            self.quarantine.withhold(corner, ticket, byte_count, evict)
+            let byte_count = memory_of(size, flags);
+            self.quarantine
+                .withhold(corner, ticket, byte_count, &Evicting(self))
         });
         if !is_withheld {
             self.evict_at_once(ticket);
@@ -197,7 +199,8 @@ impl Tracker {
             self.kept.count(size);
             return;
         }
-        self.lock_away(ticket, size);
+        let flags = self.ledger.read(ticket).map_or(0, |record| record.flags);
+        self.lock_away(ticket, size, flags);
     }
 
     /// Reports the damage around a block whose release this thread has won, unless that has been
@@ -400,6 +403,33 @@ impl Tracker {
         self.found(&diagnose::mismatched(&record, attempt, at));
         ReleaseVerdict::Refused
     }
+}
+
+/// Who sees to the blocks that leave the quarantine.
+pub(super) struct Evicting<'a>(pub(super) &'a Tracker);
+
+impl Evict for Evicting<'_> {
+    #[inline]
+    fn approach(&self, ticket: Ticket) {
+        self.0.ledger.prefetch(ticket);
+        prefetch(ticket.word.address());
+    }
+
+    #[inline(always)]
+    fn evict(&self, ticket: Ticket) {
+        self.0.evict(ticket);
+    }
+
+    fn evict_at_once(&self, ticket: Ticket) {
+        self.0.evict_at_once(ticket);
+    }
+}
+
+/// The memory that a block of this size holds, in bytes: glibc's chunk, where that is known.
+#[inline]
+fn memory_of(size: ByteCount, flags: u32) -> u64 {
+    let chunk = SizeWord::from_flags(flags).chunk_byte_count();
+    chunk.max(size.get()) as u64
 }
 
 /// Whether damage to the block has been reported before, and glibc's words around it may have been

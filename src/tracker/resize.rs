@@ -13,7 +13,6 @@ use crate::capture::EventPlace;
 use crate::detect::closed::Closed;
 use crate::detect::damage;
 use crate::detect::diagnose::{self, Attempt};
-use crate::detect::quarantine::Quarantine;
 use crate::ledger::record::flag;
 use crate::ledger::{
     BlockRecord, Epoch, Event, FamilyId, Found, NewBlock, Outcome, StackId, Ticket,
@@ -155,7 +154,7 @@ impl Tracker {
             && !diagnose::is_released(old.state)
             && old.flags & (flag::GUARDED | flag::ADOPTED) == 0
             && self.session.is_on(Check::Quarantine)
-            && (Quarantine::takes(old.size.get() as u64) || Closed::takes(old.size))
+            && (self.quarantine.takes(old.size.get() as u64) || Closed::takes(old.size))
             && moves_to_grow(old.size.get(), size);
         if moves { self.fresh(size) } else { None }
     }

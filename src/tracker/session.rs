@@ -10,6 +10,7 @@ use super::{Tracker, existing, switching};
 use crate::detect::Finding;
 use crate::detect::closed::HeldClosed;
 use crate::detect::guard::HeldQueues;
+use crate::detect::quarantine::HeldDepot;
 use crate::detect::store::HeldFindings;
 use crate::ledger::Epoch;
 use crate::ledger::families::HeldFamilies;
@@ -293,6 +294,7 @@ impl Tracker {
     pub fn start(&self, options: Options) -> Result<(), StateError> {
         self.session.start(options)?;
         let options = self.session.options();
+        self.quarantine.set_limits(options.quarantine);
         self.set_guard_interval(options.effective_guard_interval());
         self.capture.set_native_depth(options.native_stacks.depth());
         self.capture.connect_python();
@@ -306,7 +308,9 @@ impl Tracker {
     /// As for [`Session::stop`].
     pub fn stop(&self) -> Result<(), StateError> {
         self.session.stop()?;
-        self.set_guard_interval(self.session.options().effective_guard_interval());
+        let options = self.session.options();
+        self.quarantine.set_limits(options.quarantine);
+        self.set_guard_interval(options.effective_guard_interval());
         if !self.session.is_running() {
             self.capture.disconnect_python();
         }
@@ -321,6 +325,7 @@ struct HeldLocks {
     _findings: HeldFindings<'static>,
     _slots: Option<HeldQueues<'static>>,
     _closed: HeldClosed<'static>,
+    _depot: HeldDepot<'static>,
     _last_search: HeldSearch<'static>,
 }
 
@@ -344,6 +349,7 @@ pub(super) extern "C" fn before_fork() {
         _findings: tracker.findings.hold(),
         _slots: tracker.guarded.hold(),
         _closed: tracker.closed.hold(),
+        _depot: tracker.quarantine.hold(),
         _last_search: tracker.last_search.hold(),
     };
     let _ = HELD.try_with(|held| held.replace(Some(ManuallyDrop::new(locks))));

@@ -4,6 +4,7 @@ use super::Tracker;
 use super::exception_reserve::is_reserve;
 use super::options::Options;
 use crate::capture::PythonStatus;
+use crate::detect::quarantine::Withheld;
 use crate::detect::reach::Holding;
 use crate::detect::{Finding, FindingKind, leak};
 use crate::ledger::book::is_programs_own;
@@ -25,8 +26,10 @@ pub struct Mark {
 pub struct Statistics {
     /// Blocks and bytes: live, peak, total.
     pub sums: Sums,
-    /// Blocks and bytes withheld.
-    pub withheld: (u64, u64),
+    /// What is withheld and holds memory, and what has been.
+    pub withheld: Withheld,
+    /// Blocks closed, the bytes of their pages, and how many had to make room: they hold addresses.
+    pub closed: (u64, u64, u64),
     /// Blocks and bytes that never go back, for glibc would abort over the damage around them.
     pub kept: (u64, u64),
     /// Stacks of copied results (see the hints) that found no room.
@@ -150,6 +153,7 @@ impl Tracker {
         Statistics {
             sums: self.ledger.sums(),
             withheld: self.withheld(),
+            closed: self.closed.held(),
             kept: self.kept.totals(),
             dropped_copied_result_count: self.dropped_copied_result_count(),
             unguarded_block_count: self.guarded.refused_count(),

@@ -83,6 +83,10 @@ class StatisticsStructure(_Sized):
         ("findings", c_uint64 * FINDING_KIND_COUNT),
         ("ledger_bytes", c_uint64),
         ("dropped_records", c_uint64),
+        ("evicted_blocks", c_uint64),
+        ("evicted_bytes", c_uint64),
+        ("closed_blocks", c_uint64),
+        ("closed_bytes", c_uint64),
     ]
 
 
@@ -99,7 +103,7 @@ class SuppliedFrame(Structure):
 
 SIZE_BY_STRUCTURE: dict[type[Structure], int] = {
     BlockStructure: 64,
-    StatisticsStructure: 168,
+    StatisticsStructure: 200,
     SuppliedFrame: 24,
 }
 

@@ -105,6 +105,7 @@ def _add_run(commands: Any) -> argparse.ArgumentParser:  # noqa: ANN401 - argpar
         metavar="NAME[,NAME...]",
         help=f"what is done to recorded blocks: {', '.join(CHECKS)}, or none",
     )
+    _add_check_options(parser)
     parser.add_argument(
         "--native-stacks",
         choices=NATIVE_STACKS,
@@ -130,6 +131,23 @@ def _add_run(commands: Any) -> argparse.ArgumentParser:  # noqa: ANN401 - argpar
     )
     parser.set_defaults(command=run)
     return parser
+
+
+def _add_check_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--quarantine-blocks", metavar="N", help="withhold at most so many released blocks"
+    )
+    parser.add_argument(
+        "--quarantine-bytes", metavar="N", help="withhold at most so much memory (such as 64M)"
+    )
+    parser.add_argument(
+        "--guard",
+        metavar="HOW",
+        help="guard blocks, one of so many (1/100), on one side or both (right, left, alternate)",
+    )
+    parser.add_argument(
+        "--check-every", metavar="N", help="look for damage everywhere after so many releases"
+    )
 
 
 def _add_report(commands: Any) -> None:  # noqa: ANN401

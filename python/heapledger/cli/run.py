@@ -31,6 +31,12 @@ def run(options: argparse.Namespace) -> int:
     suppressions = checked_suppressions(options.suppressions)
     command = _command(options.program)
     chosen = session_options.session_options(options.scope, options.check, options.native_stacks)
+    chosen |= session_options.check_options(
+        quarantine_blocks=options.quarantine_blocks,
+        quarantine_bytes=options.quarantine_bytes,
+        guard=options.guard,
+        check_every=options.check_every,
+    )
     if options.all_leaks:
         chosen |= session_options.ALL_LEAKS
     _refuse_unsupported(chosen)

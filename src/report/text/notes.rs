@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::Value;
+
 use super::Page;
 use crate::report::escape::escaped;
 use crate::report::model::{Limits, Report, SuppressionUse};
@@ -122,9 +124,20 @@ fn counters(limits: &[&Limits], with_stacks: bool) -> Vec<String> {
     notes
 }
 
+/// What happens in every program that runs for a while: the JSON report has it.
+const USUAL: [&str; 2] = [
+    "quarantine_evicted_block_count",
+    "closed_evicted_block_count",
+];
+
 fn further_counters(limits: &[&Limits]) -> Vec<String> {
     let mut sums: BTreeMap<&str, u64> = BTreeMap::new();
-    for (name, value) in limits.iter().flat_map(|limits| &limits.more) {
+    let unusual = |(name, _): &(&String, &Value)| !USUAL.contains(&name.as_str());
+    for (name, value) in limits
+        .iter()
+        .flat_map(|limits| &limits.more)
+        .filter(unusual)
+    {
         if let Some(number) = value.as_u64().filter(|number| *number > 0) {
             let sum = sums.entry(name).or_default();
             *sum = sum.saturating_add(number);

@@ -41,11 +41,13 @@ from heapledger.growth import Growth, growth
 from heapledger.memory import adopt, allocate, array, free
 from heapledger.records import (
     BlockInfo,
+    Damage,
     Finding,
     FindingBlock,
     ForeignFunction,
     Frame,
     Mark,
+    Moment,
     Stats,
 )
 from heapledger.session import (
@@ -70,6 +72,7 @@ __all__ = [
     "ArgumentTypeError",
     "Block",
     "BlockInfo",
+    "Damage",
     "ExportedBufferError",
     "Family",
     "FileError",
@@ -85,6 +88,7 @@ __all__ = [
     "LibraryNotFoundError",
     "LimitError",
     "Mark",
+    "Moment",
     "NotRecordedError",
     "NumpyNotFoundError",
     "OutOfMemoryError",

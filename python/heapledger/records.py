@@ -149,6 +149,65 @@ class FindingBlock:
 
 
 @dataclass(frozen=True, slots=True)
+class Moment:
+    """An end of the time in which something was written.
+
+    `event` is "allocation", "release", "resize", "check" (a look at everything), "eviction" (the
+    block left the quarantine), "neighbour" (the block behind it was looked at) or "end" (of the
+    process, or of the session); `place` says where, in words.
+    """
+
+    event: str = ""
+    place: str = ""
+
+    @classmethod
+    def from_dict(cls, source: Mapping[str, Any]) -> Self:
+        """Read the JSON form."""
+        return cls(event=_text(source, "event"), place=_text(source, "place"))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {"event": self.event, "place": self.place}
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """What a write left where it should not have been, found some time afterwards.
+
+    `offset` is that of the first damaged byte, from the start of the block; `length` goes from
+    there to the last damaged byte, as far as was looked; `found` has the first bytes, in
+    hexadecimal. They were written after the moment `after`, and before the moment `before`.
+    """
+
+    offset: int = 0
+    length: int = 0
+    found: str = ""
+    after: Moment = field(default_factory=Moment)
+    before: Moment = field(default_factory=Moment)
+
+    @classmethod
+    def from_dict(cls, source: Mapping[str, Any]) -> Self:
+        """Read the JSON form."""
+        return cls(
+            offset=_number(source, "offset"),
+            length=_number(source, "length"),
+            found=_text(source, "found"),
+            after=Moment.from_dict(source.get("after") or {}),
+            before=Moment.from_dict(source.get("before") or {}),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {
+            "offset": self.offset,
+            "length": self.length,
+            "found": self.found,
+            "after": self.after.to_dict(),
+            "before": self.before.to_dict(),
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class BlockInfo:
     """What the ledger knows of the block at, or around, an address.
 
@@ -197,7 +256,8 @@ class Finding:
     `count` is how often it occurred (for a leak: in how many blocks), `bytes` and `blocks` are
     summed over all occurrences. `kept_by` names what still refers to the blocks of a leak, such as
     a library: they are kept rather than lost. `indirect` says of a leak that only other leaked
-    blocks refer to it. `stacks` has the key "allocated", and for errors "here" (where it was
+    blocks refer to it. `damage` says what was written, and when, where that was found afterwards.
+    `stacks` has the key "allocated", and for errors "here" (where it was
     detected) and "released" (by whom the block was released first), each innermost first.
     """
 
@@ -214,6 +274,7 @@ class Finding:
     handed_to_python: bool = False
     kept_by: str | None = None
     indirect: bool = False
+    damage: Damage | None = None
     hints: tuple[str, ...] = ()
     stacks: Stacks = field(default_factory=dict, hash=False)
 
@@ -222,6 +283,7 @@ class Finding:
         """Read the JSON form."""
         block = source.get("block")
         foreign = source.get("foreign_function")
+        damage = source.get("damage")
         return cls(
             kind=_text(source, "kind"),
             message=_text(source, "message"),
@@ -236,6 +298,7 @@ class Finding:
             handed_to_python=bool(source.get("handed_to_python", False)),
             kept_by=None if source.get("kept_by") is None else str(source["kept_by"]),
             indirect=bool(source.get("indirect", False)),
+            damage=None if damage is None else Damage.from_dict(damage),
             hints=tuple(str(hint) for hint in source.get("hints") or ()),
             stacks=_stacks(source),
         )
@@ -258,6 +321,7 @@ class Finding:
             "handed_to_python": self.handed_to_python,
             **({} if self.kept_by is None else {"kept_by": self.kept_by}),
             **({"indirect": True} if self.indirect else {}),
+            **({} if self.damage is None else {"damage": self.damage.to_dict()}),
             "hints": list(self.hints),
             "stacks": _stacks_to_dict(self.stacks),
         }

@@ -65,10 +65,11 @@ def start(
     ("quarantine", "redzone", "guard") what is done to recorded blocks beyond recording them,
     `native_stacks` ("off", "boundary", "full") how much of the native stack is taken.
 
-    `quarantine_blocks` and `quarantine_bytes` (a number, or "64M") are the most that the quarantine
-    withholds over all threads; `guard` guards some blocks only ("1/100"), or says on which side
-    ("left", "right", "alternate"); with `check_every` everything is looked at after so many releases.
-    When the environment has started a session already (`heapledger run`), that one goes on as it is.
+    `quarantine_blocks` and `quarantine_bytes` (a number, or "64M") are the most that the
+    quarantine withholds over all threads; `guard` guards some blocks only ("1/100"), or says on
+    which side ("left", "right", "alternate"); with `check_every` everything is looked at after so
+    many releases. When the environment has started a session already (`heapledger run`), that one
+    goes on as it is.
 
     Raises:
         UsageError: a name that is not known.

@@ -10,18 +10,18 @@ use crate::ledger::record::flag;
 use crate::ledger::{BlockRecord, BlockState};
 use crate::memory::ByteCount;
 use crate::memory::{Address, peek::peek};
-use redzone::Behind;
+use redzone::{Behind, Broken};
 use size_word::SizeWord;
 
 /// What a look at a block found. Nothing by default.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Damage {
-    /// How far before the block the first damaged byte lies.
-    pub before: Option<usize>,
+    /// What is damaged before the block.
+    pub before: Option<Broken>,
     /// What is damaged behind it.
     pub behind: Option<Behind>,
-    /// The offset of the first byte of a released block that was written.
-    pub inside: Option<usize>,
+    /// What was written to a released block.
+    pub inside: Option<Broken>,
 }
 
 impl Damage {
@@ -142,8 +142,7 @@ pub fn by_copy(record: &BlockRecord) -> Option<Damage> {
         for (start, length) in redzone::poisoned_parts(record.address, record.size) {
             let bytes = bytes.get_mut(..length)?;
             copy.read(record.address.offset_by(start), bytes)?;
-            let position = redzone::broken_poison(bytes);
-            damage.inside = damage.inside.or(position.map(|position| start + position));
+            damage.inside = damage.inside.or(redzone::broken_poison(bytes, start));
         }
     }
     Some(damage)
@@ -200,8 +199,11 @@ pub fn of_guarded(record: &BlockRecord) -> Option<Damage> {
     let mut bytes = [0; redzone::REDZONE_BYTE_COUNT];
     let bytes_before = bytes.get_mut(..before_length)?;
     read(before, bytes_before)?;
-    let position = redzone::broken_redzone(bytes_before, ByteCount::new(0));
-    let before = position.map(|position| before_length - position.offset);
+    let broken = redzone::broken_redzone(bytes_before, ByteCount::new(0));
+    let before = broken.map(|broken| Broken {
+        distance: before_length - broken.offset,
+        imprint: broken.imprint,
+    });
     let bytes_behind = bytes.get_mut(..behind_length)?;
     read(behind, bytes_behind)?;
     Some(Damage {
@@ -271,7 +273,7 @@ mod tests {
     #[test]
     fn what_is_written_before_the_block_spreads() {
         let damage = look(BlockState::Live, 0, 0x61 | 1 << 56);
-        assert_eq!(damage.before, Some(1));
+        assert_eq!(damage.before.map(|broken| broken.distance), Some(1));
         assert!(damage.spreads());
     }
 
@@ -288,7 +290,7 @@ mod tests {
     fn what_is_written_inside_counts_only_after_the_release() {
         assert_eq!(look(BlockState::Live, 3, 0), Damage::default());
         let damage = look(BlockState::Quarantined, 3, 0);
-        assert_eq!(damage.inside, Some(16));
+        assert_eq!(damage.inside.map(|broken| broken.distance), Some(16));
         assert!(!damage.spreads());
     }
 }

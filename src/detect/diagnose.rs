@@ -2,6 +2,7 @@
 
 use super::damage::Damage;
 use super::finding::{Access, BlockFacts, Finding, FindingKind, PointerPlace};
+use super::imprint::{Moment, MomentKind, Written};
 use super::reach::Holding;
 use crate::ledger::record::flag;
 use crate::ledger::{BlockRecord, BlockState, FamilyId, StackId, ThreadNumber};
@@ -143,27 +144,60 @@ pub fn truncated(record: &BlockRecord, value: usize, at: Occurrence) -> Finding 
     }
 }
 
-/// The findings for what a look at a block found. In a released block a write inside stands for
-/// what the same write left behind the end.
+/// The findings for what a look at a block found, which was intact `after` one moment and not
+/// `before` another. In a released block a write inside stands for what the same write left behind
+/// the end.
 pub fn damaged(
     record: &BlockRecord,
     damage: Damage,
+    (after, before): (Moment, Moment),
     at: Occurrence,
 ) -> impl Iterator<Item = Finding> {
     let signed = |distance: usize| i64::try_from(distance).unwrap_or(i64::MAX);
+    let in_front = damage.before.map(|it| (-signed(it.distance), it.imprint));
     let behind = damage.behind.filter(|_| damage.inside.is_none());
-    let before = damage.before.map(|distance| -signed(distance));
-    let behind = behind.map(|behind| signed(behind.offset));
-    let inside = damage.inside.map(signed);
+    let behind = behind.map(|it| (signed(it.offset), it.imprint));
+    let inside = damage.inside.map(|it| (signed(it.distance), it.imprint));
     let found = [
-        (FindingKind::HeapUnderflow, before),
+        (FindingKind::HeapUnderflow, in_front),
         (FindingKind::HeapOverflow, behind),
         (FindingKind::UseAfterFree, inside),
     ];
     let record = *record;
-    found
-        .into_iter()
-        .filter_map(move |(kind, offset)| Some(accessed(kind, &record, offset?, at)))
+    found.into_iter().filter_map(move |(kind, found)| {
+        let (offset, imprint) = found?;
+        let written = Written {
+            imprint,
+            after,
+            before,
+        };
+        Some(Finding {
+            written: Some(written),
+            ..accessed(kind, &record, offset, at)
+        })
+    })
+}
+
+/// The last moment at which a block is known to have been intact; `last_check` is where everything was
+/// last looked at.
+#[must_use]
+pub fn last_intact(record: &BlockRecord, last_check: StackId) -> Moment {
+    if record.flags & flag::VERIFIED != 0 {
+        Moment {
+            kind: MomentKind::Check,
+            stack: last_check,
+        }
+    } else if is_released(record.state) {
+        Moment {
+            kind: MomentKind::Release,
+            stack: record.released,
+        }
+    } else {
+        Moment {
+            kind: MomentKind::Allocation,
+            stack: record.allocated,
+        }
+    }
 }
 
 /// What an access at `address` is to a block, and its offset; `None` for one that is allowed.
@@ -225,6 +259,7 @@ fn blank(kind: FindingKind, at: Occurrence) -> Finding {
         here: at.here,
         thread: at.thread,
         access: Access::Unknown,
+        written: None,
         holding: Holding::Unknown,
         count: 1,
         bytes: 0,

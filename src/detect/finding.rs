@@ -1,5 +1,6 @@
 //! One detected error, as plain data.
 
+use super::imprint::{MomentKind, Written};
 use super::reach::Holding;
 use crate::ledger::{BlockState, FamilyId, StackId, ThreadNumber};
 use crate::memory::{Address, ByteCount};
@@ -138,6 +139,8 @@ pub struct Finding {
     pub thread: ThreadNumber,
     /// How the memory was accessed, when that was seen happening.
     pub access: Access,
+    /// What was written, when that was found afterwards.
+    pub written: Option<Written>,
     /// What still holds the blocks of a leak.
     pub holding: Holding,
     /// How often it occurred. For a leak: in how many blocks.
@@ -149,4 +152,18 @@ pub struct Finding {
     /// The number of its latest occurrence among all, so that "since" can be asked. Zero for leaks,
     /// which are computed when asked for.
     pub sequence: u64,
+}
+
+impl Finding {
+    /// Whether `here` is where other memory came or went, which has nothing to do with the error: it is
+    /// no part of what makes two findings the same.
+    #[must_use]
+    pub fn is_noticed_by_chance(&self) -> bool {
+        self.written.is_some_and(|written| {
+            matches!(
+                written.before.kind,
+                MomentKind::Eviction | MomentKind::Neighbour
+            )
+        })
+    }
 }

@@ -14,6 +14,7 @@ pub mod fault;
 mod fault_stack;
 pub mod finding;
 pub mod guard;
+pub mod imprint;
 pub mod leak;
 pub mod quarantine;
 pub mod reach;

@@ -8,6 +8,7 @@
 #![expect(unsafe_code, reason = "reads and writes the program's blocks")]
 
 use super::closed::{self, Closed};
+use super::imprint::Imprint;
 use crate::memory::{Address, ByteCount};
 
 /// Bytes checked after a block.
@@ -84,6 +85,18 @@ pub struct Behind {
     pub offset: usize,
     /// Whether the last byte of the redzone is damaged, and what lies behind it probably too.
     pub reaches_end: bool,
+    /// What is found from there on.
+    pub imprint: Imprint,
+}
+
+/// Damage in a filled block, or in the word in front of one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Broken {
+    /// How far from the block's start the first damaged byte lies: behind it in a filled block, before
+    /// it in front.
+    pub distance: usize,
+    /// What is found from there on.
+    pub imprint: Imprint,
 }
 
 /// What is damaged in a copy of the redzone of a block of this size.
@@ -94,14 +107,24 @@ pub fn broken_redzone(bytes: &[u8], size: ByteCount) -> Option<Behind> {
     Some(Behind {
         offset: size.get() + position,
         reaches_end: bytes.last() != Some(&REDZONE_BYTE),
+        imprint: imprint(bytes, position, REDZONE_BYTE),
     })
 }
 
-/// The position of the first damaged byte in a copy of a filled part of a released block.
+/// What is damaged in a copy of a filled part of a released block that begins `start` bytes inside.
 #[inline]
 #[must_use]
-pub fn broken_poison(bytes: &[u8]) -> Option<usize> {
-    first_damaged_byte(bytes, POISON_BYTE)
+pub fn broken_poison(bytes: &[u8], start: usize) -> Option<Broken> {
+    let position = first_damaged_byte(bytes, POISON_BYTE)?;
+    Some(Broken {
+        distance: start + position,
+        imprint: imprint(bytes, position, POISON_BYTE),
+    })
+}
+
+#[cold]
+fn imprint(bytes: &[u8], position: usize, intact: u8) -> Imprint {
+    Imprint::of(bytes.get(position..).unwrap_or_default(), |_| intact)
 }
 
 /// Fills the redzone of a block.
@@ -272,13 +295,13 @@ pub unsafe fn is_intact_inside(block: Address, size: ByteCount) -> bool {
     is_intact(bytes, POISON_BYTE)
 }
 
-/// The offset of the first byte written after the release.
+/// What was written after the release.
 ///
 /// # Safety
 /// * [`poison`] was called for this block with this size, and its memory has not gone back.
 #[inline(never)]
 #[must_use]
-pub unsafe fn damage_inside(block: Address, size: ByteCount) -> Option<usize> {
+pub unsafe fn damage_inside(block: Address, size: ByteCount) -> Option<Broken> {
     poisoned_parts(block, size)
         .into_iter()
         .find_map(|(start, length)| {
@@ -286,7 +309,7 @@ pub unsafe fn damage_inside(block: Address, size: ByteCount) -> Option<usize> {
             // SAFETY: the bytes stay allocated while the block is withheld; a program that writes to
             // them at this moment commits the error that is being looked for.
             let bytes = unsafe { std::slice::from_raw_parts(bytes, length) };
-            broken_poison(bytes).map(|position| start + position)
+            broken_poison(bytes, start)
         })
 }
 
@@ -313,6 +336,7 @@ mod tests {
         let expected = Behind {
             offset: 13,
             reaches_end: false,
+            imprint: Imprint::of(&[1], |_| REDZONE_BYTE),
         };
         assert_eq!(damage, Some(expected));
         assert_eq!(buffer[21], 0, "the byte after the redzone is not ours");
@@ -333,7 +357,8 @@ mod tests {
         for offset in [last, 40] {
             std::hint::black_box(&mut buffer)[offset] = 7;
             // SAFETY: poisoned above.
-            assert_eq!(unsafe { damage_inside(address, size) }, Some(offset));
+            let damage = unsafe { damage_inside(address, size) };
+            assert_eq!(damage.map(|broken| broken.distance), Some(offset));
         }
     }
 

@@ -13,6 +13,8 @@
     reason = "reads the word in front of the program's blocks"
 )]
 
+use super::imprint::Imprint;
+use super::redzone::Broken;
 use crate::ledger::record::flag;
 use crate::memory::Address;
 
@@ -82,16 +84,26 @@ impl SizeWord {
         word & !FLAG_BITS == u64::from(self.units) * UNIT || !self.is_known()
     }
 
-    /// How far before the block the first damaged byte lies, when `word` is not what is remembered.
+    /// What is damaged in `word`, when it is not what is remembered.
     #[inline]
     #[must_use]
-    pub fn damage(self, word: u64) -> Option<usize> {
-        let difference = (word & !FLAG_BITS) ^ (u64::from(self.units) * UNIT);
+    pub fn damage(self, word: u64) -> Option<Broken> {
+        let intact = u64::from(self.units) * UNIT;
+        let difference = (word & !FLAG_BITS) ^ intact;
         if !self.is_known() || difference == 0 {
             return None;
         }
         let damaged_byte = (difference.trailing_zeros() / u8::BITS) as usize;
-        Some(WORD_BYTE_COUNT - damaged_byte)
+        // glibc's flags are nobody's damage: those found count as intact.
+        let intact = (intact | word & FLAG_BITS).to_ne_bytes();
+        let intact = intact.get(damaged_byte..).unwrap_or_default();
+        let found = word.to_ne_bytes();
+        let found = found.get(damaged_byte..).unwrap_or_default();
+        let at = |position| intact.get(position).copied().unwrap_or_default();
+        Some(Broken {
+            distance: WORD_BYTE_COUNT - damaged_byte,
+            imprint: Imprint::of(found, at),
+        })
     }
 }
 
@@ -160,16 +172,18 @@ mod tests {
     fn the_flags_of_a_neighbour_may_change_and_nothing_else() {
         let remembered = SizeWord::of(0x51, 72);
         assert!(remembered.is_known());
-        assert_eq!(remembered.damage(0x51), None);
-        assert_eq!(remembered.damage(0x50), None, "the neighbour is free now");
-        assert_eq!(remembered.damage(0x61), Some(8));
-        assert_eq!(
-            remembered.damage(0x51 | 0xff << 56),
-            Some(1),
-            "one byte before"
-        );
-        assert_eq!(remembered.damage(0x51 | 7 << 32), Some(4), "an int before");
-        assert_eq!(remembered.damage(0), Some(8));
+        let damage = |word| {
+            let broken = remembered.damage(word)?;
+            Some((broken.distance, broken.imprint.bytes().to_vec()))
+        };
+        assert_eq!(damage(0x51), None);
+        assert_eq!(damage(0x50), None, "the neighbour is free now");
+        assert_eq!(damage(0x61), Some((8, vec![0x61])));
+        let one_byte = 0x51 | 0xff << 56;
+        assert_eq!(damage(one_byte), Some((1, vec![0xff])), "one byte before");
+        let number = 0x51 | 7 << 32;
+        assert_eq!(damage(number), Some((4, vec![7])), "an int before");
+        assert_eq!(damage(0), Some((8, vec![0])));
     }
 
     #[test]

@@ -137,7 +137,11 @@ fn key_of(finding: &Finding) -> Key {
         place: finding.place,
         allocated,
         released,
-        here: finding.here,
+        here: if finding.is_noticed_by_chance() {
+            StackId::UNKNOWN
+        } else {
+            finding.here
+        },
     }
 }
 

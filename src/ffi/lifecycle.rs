@@ -13,6 +13,7 @@ use super::barrier::{barrier, silence_own_panics};
 use super::reports;
 use super::session;
 use crate::capture::EventPlace;
+use crate::detect::imprint::MomentKind;
 use crate::memory::reentry::OurOwnWork;
 use crate::report::{Format, files};
 use crate::tracker::options::Options;
@@ -83,7 +84,7 @@ pub(crate) fn write_exit_report() {
     }
     let _ours = OurOwnWork::begin();
     crate::intercept::hold_crashing_threads();
-    tracker.verify(EventPlace::UNKNOWN);
+    tracker.verify(MomentKind::End, &EventPlace::UNKNOWN);
     let path = files::expand(&pattern);
     let json = reports::report(tracker, Format::Json);
     if let Err(error) = files::write_whole(Path::new(&path), json.as_bytes()) {

@@ -6,6 +6,7 @@ use super::HlStatus;
 use super::pointers::{bytes, text};
 use super::status::{fail, respond};
 use crate::capture::EventPlace;
+use crate::detect::imprint::MomentKind;
 use crate::intercept;
 use crate::tracker::options::{Options, Scope};
 use crate::tracker::session::StateError;
@@ -119,7 +120,7 @@ pub extern "C" fn hl_stop() -> HlStatus {
                 if tracker.session().scope() == Scope::Explicit {
                     if intercept::is_on() {
                         // While releases are still seen: damage is not looked for afterwards.
-                        tracker.verify(EventPlace::UNKNOWN);
+                        tracker.verify(MomentKind::End, &EventPlace::UNKNOWN);
                     }
                     intercept::remove();
                 }
@@ -140,7 +141,8 @@ pub extern "C" fn hl_check() -> HlStatus {
         let Some(tracker) = tracker() else {
             return HlStatus::OutOfMemory;
         };
-        match tracker.verify(EventPlace::UNKNOWN).damaged_count {
+        let seen = tracker.verify(MomentKind::Check, &EventPlace::UNKNOWN);
+        match seen.damaged_count {
             0 => HlStatus::Ok,
             _ => HlStatus::Finding,
         }

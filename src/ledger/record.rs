@@ -27,7 +27,7 @@ const READ_TRY_COUNT: usize = 64;
 /// front of the block (`detect::size_word`).
 pub mod flag {
     /// Bits that are flags.
-    pub const BIT_COUNT: u32 = 9;
+    pub const BIT_COUNT: u32 = 10;
     /// A foreign call returned the block, or stored it through an out-parameter, to Python.
     pub const HANDED_TO_PYTHON: u32 = 1;
     /// The block was adopted: its memory does not come from an allocator we called.
@@ -47,6 +47,8 @@ pub mod flag {
     /// The program released or resized the block with a function of another family, which was
     /// refused: that it is live still is a consequence of that, not a leak of its own.
     pub const REFUSED: u32 = 256;
+    /// The block was intact at the last look at everything, and has not changed its state since.
+    pub const VERIFIED: u32 = 512;
 }
 
 /// What a record says of its block: a consistent copy.

@@ -8,7 +8,8 @@
 //! 2. the foreign function: file name of the library, function name (two empty fields when none);
 //! 3. of a leak: the family, and `python` or `library` for who had the block last, because one call
 //!    can hand over one block and keep the next;
-//! 4. the stacks `here`, `released`, `allocated`: each frame's fields, then one empty field.
+//! 4. the stacks `here`, `released`, `allocated`: each frame's fields, then one empty field. `here` is
+//!    taken as empty for damage that was noticed by chance, where other memory came or went.
 //!
 //! Internal frames do not count. A Python frame counts as `P`, file, function, line. A native frame counts as `N`, file name of
 //! the library, function. Its address never counts, because it differs from run to run, except
@@ -40,7 +41,12 @@ pub fn of(finding: &Finding) -> String {
         });
     }
     let stacks = &finding.stacks;
-    for stack in [&stacks.here, &stacks.released, &stacks.allocated] {
+    let here: &[Frame] = if finding.is_noticed_by_chance() {
+        &[]
+    } else {
+        &stacks.here
+    };
+    for stack in [here, &stacks.released, &stacks.allocated] {
         for frame in stack.iter().filter(|frame| !frame.is_internal()) {
             hash.frame(frame);
         }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::detect::FindingKind;
+use crate::detect::imprint::MomentKind;
 
 /// What `schema` says in every report.
 pub const SCHEMA: &str = "heapledger.report";
@@ -232,6 +233,9 @@ pub struct Finding {
     /// parts of something that was not released as a whole. Absent when not.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub indirect: bool,
+    /// What was written, when that was found afterwards; absent for other errors.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub damage: Option<Damage>,
     /// What a colleague would add, one sentence each.
     pub hints: Vec<String>,
     /// Where it happened.
@@ -257,6 +261,14 @@ impl Finding {
     #[must_use]
     pub const fn is_kept(&self) -> bool {
         self.kept_by.is_some()
+    }
+
+    /// Whether `here` is where other memory came or went, which has nothing to do with the error.
+    #[must_use]
+    pub fn is_noticed_by_chance(&self) -> bool {
+        let chance = [MomentKind::Eviction, MomentKind::Neighbour];
+        let event = self.damage.as_ref().map(|damage| &damage.before.event);
+        event.is_some_and(|event| chance.iter().any(|kind| kind.name() == event))
     }
 
     /// Whether this is a leak and not an error of one moment.
@@ -294,6 +306,32 @@ impl Finding {
         }
         None
     }
+}
+
+/// What a write left where it should not have been.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Damage {
+    /// How far the first damaged byte lies from the start of the block; negative before it.
+    pub offset: i64,
+    /// From there to the last damaged byte, as far as was looked.
+    pub length: u64,
+    /// The first bytes found there, in hexadecimal.
+    pub found: String,
+    /// The last moment at which the damage was not there.
+    pub after: Moment,
+    /// The moment at which it was found.
+    pub before: Moment,
+}
+
+/// An end of the time in which something happened.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Moment {
+    /// `allocation`, `release`, `resize`, `check`, `eviction`, `neighbour` or `end`.
+    pub event: String,
+    /// Where, in words; empty when that is not known.
+    pub place: String,
 }
 
 /// The block that a finding is about.

@@ -95,6 +95,7 @@ fn finding() -> impl Strategy<Value = Finding> {
             handed_to_python,
             kept_by: None,
             indirect: false,
+            damage: None,
             hints: text.3,
             stacks,
             growth: numbers.3,

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use super::hints::{self, Evidence, Learned};
 use super::message::{self, Names};
-use super::model::{self, Block, ForeignFunction, Frame, Stacks};
+use super::model::{self, Block, Damage, ForeignFunction, Frame, Moment, Stacks};
 use super::{fingerprint, group};
+use crate::detect::imprint::{self, Written};
 use crate::detect::reach::Holding;
 use crate::detect::{BlockFacts, Finding, FindingKind};
 use crate::ledger::{FamilyId, StackId};
@@ -113,6 +114,7 @@ impl Translator<'_> {
             handed_to_python: finding.block.is_some_and(|block| block.handed_to_python),
             indirect: kept_by.is_none() && is_part_of_a_leak(finding),
             kept_by,
+            damage: self.damage(finding),
             hints,
             stacks,
             ..model::Finding::default()
@@ -124,6 +126,36 @@ impl Translator<'_> {
             _ => message::error(finding, &names),
         };
         translated
+    }
+
+    fn damage(&mut self, finding: &Finding) -> Option<Damage> {
+        let Written {
+            imprint,
+            after,
+            before,
+        } = finding.written?;
+        Some(Damage {
+            offset: finding.offset,
+            length: imprint.length().into(),
+            found: imprint
+                .bytes()
+                .iter()
+                .fold(String::new(), |text, byte| text + &format!("{byte:02x}")),
+            after: self.moment(after),
+            before: self.moment(before),
+        })
+    }
+
+    fn moment(&mut self, moment: imprint::Moment) -> Moment {
+        let frames = self.frames(moment.stack);
+        let place = match frames.as_slice() {
+            [] => String::new(),
+            frames => message::place(None, frames),
+        };
+        Moment {
+            event: moment.kind.name().to_owned(),
+            place,
+        }
     }
 
     /// What keeps the blocks of a leak. What was handed to Python is Python's to release: only

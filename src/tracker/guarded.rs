@@ -11,13 +11,14 @@ use crate::detect::diagnose::{self, Attempt};
 use crate::detect::fault::{self, Fault};
 use crate::detect::finding::Access;
 use crate::detect::guard::{Guard, HeldQueues, Nearby};
+use crate::detect::imprint::MomentKind;
 use crate::detect::{Finding, FindingKind};
 use crate::ledger::{BlockRecord, Event, Found, Outcome, Ticket};
 use crate::memory::lock::Lock;
 use crate::memory::reentry::OurOwnWork;
 use crate::memory::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::memory::{Address, ByteCount, FrameAddress};
-use crate::tracker::release::ReleaseVerdict;
+use crate::tracker::release::{Noticed, ReleaseVerdict};
 use once_cell::race::OnceBox;
 
 /// Findings that wait to be announced; further ones are stored all the same.
@@ -141,7 +142,7 @@ impl Tracker {
         match self.ledger.release(found, Event::Withhold, here) {
             Ok(ticket) => {
                 if let Some(record) = before {
-                    self.report_guarded_damage(&record, place);
+                    self.report_guarded_damage(&record, (MomentKind::Release, place));
                 }
                 if let Some(guard) = self.guarded.guard.get() {
                     guard.give_back(found.address(), Some(ticket));
@@ -155,9 +156,11 @@ impl Tracker {
 
     /// Reports what was written to the checked bytes around a block; `record` is from before its
     /// release.
-    pub(super) fn report_guarded_damage(&self, record: &BlockRecord, place: EventPlace) {
+    pub(super) fn report_guarded_damage(&self, record: &BlockRecord, noticed: Noticed) {
         match damage::of_guarded(record) {
-            Some(damage) if damage.is_any() => self.report_damage(record, damage, place),
+            Some(damage) if damage.is_any() => {
+                self.report_damage(record, damage, self.last_intact(record), noticed);
+            }
             Some(_) | None => {}
         }
     }

@@ -59,6 +59,7 @@ use crate::detect::store::FindingStore;
 use crate::ledger::families::Families;
 use crate::ledger::{BlockRecord, BlockState, Ledger};
 use crate::memory::reentry::OurOwnWork;
+use crate::memory::sync::AtomicU32;
 use crate::memory::{Address, fork, thread_exit};
 use copied_results::CopiedResults;
 use guarded::Guarded;
@@ -77,6 +78,8 @@ pub struct Tracker {
     families: Families,
     findings: FindingStore,
     quarantine: Quarantine,
+    /// The stack of the last look at everything.
+    last_check: AtomicU32,
     closed: Closed,
     kept: Kept,
     last_search: references::LastSearch,
@@ -139,7 +142,9 @@ fn leave_thread() {
         return;
     };
     if let Some(corner) = tracker.ledger.corner_index() {
-        tracker.quarantine.leave(corner, &Evicting(tracker));
+        tracker
+            .quarantine
+            .leave(corner, &Evicting(tracker, &EventPlace::UNKNOWN));
     }
     tracker.ledger.leave();
 }
@@ -153,6 +158,7 @@ impl Tracker {
             families: Families::default(),
             findings: FindingStore::default(),
             quarantine: Quarantine::default(),
+            last_check: AtomicU32::new(0),
             closed: Closed::default(),
             kept: Kept::default(),
             last_search: references::LastSearch::default(),
@@ -227,7 +233,8 @@ impl Tracker {
     /// Gives back what this thread withholds, and what is withheld behind the threads' queues.
     pub fn drain_quarantine(&self) {
         if let Some(corner) = self.ledger.corner_index() {
-            self.quarantine.drain(corner, &Evicting(self));
+            self.quarantine
+                .drain(corner, &Evicting(self, &EventPlace::UNKNOWN));
         }
     }
 

@@ -12,6 +12,7 @@
 use super::Tracker;
 use crate::capture::EventPlace;
 use crate::detect::damage::{self, Damage};
+use crate::detect::imprint::MomentKind;
 use crate::detect::size_word::{self, SizeWord};
 use crate::ledger::record::flag;
 use crate::ledger::{BlockRecord, Found};
@@ -66,7 +67,8 @@ impl Tracker {
         let damage = damage::by_copy(&front).filter(Damage::spreads)?;
         damage.behind?;
         if self.ledger.flag_once(found.ticket(), flag::DAMAGE_REPORTED) {
-            self.report_damage(&front, damage, place);
+            let after = self.last_intact(&front);
+            self.report_damage(&front, damage, after, (MomentKind::Neighbour, place));
         }
         Some(front)
     }

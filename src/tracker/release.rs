@@ -16,16 +16,17 @@ use crate::capture::EventPlace;
 use crate::detect::closed::Closed;
 use crate::detect::damage::{self, Damage};
 use crate::detect::diagnose::{self, Attempt};
+use crate::detect::imprint::{Moment, MomentKind};
 use crate::detect::quarantine::Evict;
 use crate::detect::size_word::SizeWord;
 use crate::detect::{Finding, PointerPlace, redzone};
 use crate::ledger::record::flag;
 use crate::ledger::{
-    BlockRecord, BlockState, Event, FamilyId, Found, Outcome, ThreadNumber, Ticket,
+    BlockRecord, BlockState, Event, FamilyId, Found, Outcome, StackId, ThreadNumber, Ticket,
 };
 use crate::memory::prefetch::prefetch;
 use crate::memory::reentry::OurOwnWork;
-use crate::memory::sync::spin;
+use crate::memory::sync::{Ordering, spin};
 use crate::memory::{Address, ByteCount, regions};
 
 /// How long a loser waits for the winner of a release to write down where it happened.
@@ -119,7 +120,10 @@ impl Tracker {
             // SAFETY: as above.
             let damage = unsafe { damage::around(block, size, flags) };
             let keep = damage.spreads() || was_repaired(flags);
-            (self.settle_damage(found, damage, place), keep)
+            (
+                self.settle_damage(found, damage, (MomentKind::Release, place)),
+                keep,
+            )
         };
         if keep {
             self.kept.count(size);
@@ -133,43 +137,43 @@ impl Tracker {
         }
         // SAFETY: this thread won the release, and the quarantine does not have the block yet.
         unsafe { redzone::poison(block, size) };
-        found.set_flags(flags | flag::POISONED);
+        found.set_flags((flags | flag::POISONED) & !flag::VERIFIED);
         if !keep {
-            self.lock_away(ticket, size, flags);
+            self.lock_away(ticket, (size, flags), &place);
         }
         ReleaseVerdict::Withheld
     }
 
     /// Puts a filled block into the quarantine, or gives it back where there is no place for it.
     #[inline(always)]
-    fn lock_away(&self, ticket: Ticket, size: ByteCount, flags: u32) {
+    fn lock_away(&self, ticket: Ticket, (size, flags): (ByteCount, u32), place: &EventPlace) {
         if Closed::takes(size) {
-            self.close(ticket, size);
+            self.close(ticket, size, place);
             return;
         }
         let is_withheld = self.ledger.corner_index().is_some_and(|corner| {
             let byte_count = memory_of(size, flags);
             self.quarantine
-                .withhold(corner, ticket, byte_count, &Evicting(self))
+                .withhold(corner, ticket, byte_count, &Evicting(self, place))
         });
         if !is_withheld {
-            self.evict_at_once(ticket);
+            self.evict_at_once(ticket, place);
         }
     }
 
     /// Closes a large block, or gives it back where that cannot be.
     #[inline(never)]
-    fn close(&self, ticket: Ticket, size: ByteCount) {
-        let evict = |oldest| self.evict_at_once(oldest);
+    fn close(&self, ticket: Ticket, size: ByteCount, place: &EventPlace) {
+        let evict = |oldest| self.evict_at_once(oldest, place);
         if !(watch_accesses() && self.closed.withhold(ticket, size, evict)) {
-            self.evict_at_once(ticket);
+            self.evict_at_once(ticket, place);
         }
     }
 
     /// [`Self::evict`], where it is not part of the path of every release.
     #[inline(never)]
-    pub(super) fn evict_at_once(&self, ticket: Ticket) {
-        self.evict(ticket);
+    pub(super) fn evict_at_once(&self, ticket: Ticket, place: &EventPlace) {
+        self.evict(ticket, place);
     }
 
     /// Gives back what is withheld, because memory or addresses are short. `true` when that may have
@@ -185,13 +189,20 @@ impl Tracker {
     /// The same for our own functions, with the reentry flag up.
     pub(super) fn make_room_for_own(&self) -> bool {
         self.drain_quarantine();
-        self.closed.drain(|ticket| self.evict_at_once(ticket))
+        self.closed
+            .drain(|ticket| self.evict_at_once(ticket, &EventPlace::UNKNOWN))
     }
 
     /// Withholds a block that was released with [`Event::Withhold`] because it moved elsewhere.
     /// One that must be kept stays filled, and never goes back.
     #[inline(never)]
-    pub(super) fn withhold_moved(&self, ticket: Ticket, size: ByteCount, must_keep: bool) {
+    pub(super) fn withhold_moved(
+        &self,
+        ticket: Ticket,
+        size: ByteCount,
+        must_keep: bool,
+        place: &EventPlace,
+    ) {
         // SAFETY: the caller won the release, and the quarantine does not have the block yet.
         unsafe { redzone::poison(ticket.word.address(), size) };
         self.ledger.flag_once(ticket, flag::POISONED);
@@ -200,22 +211,23 @@ impl Tracker {
             return;
         }
         let flags = self.ledger.read(ticket).map_or(0, |record| record.flags);
-        self.lock_away(ticket, size, flags);
+        self.lock_away(ticket, (size, flags), place);
     }
 
     /// Reports the damage around a block whose release this thread has won, unless that has been
     /// done, and gives the flags with which the block is looked at from now on: what was found is
     /// not found again.
     #[cold]
-    pub(super) fn settle_damage(
-        &self,
-        found: &Found<'_>,
-        damage: Damage,
-        place: EventPlace,
-    ) -> u32 {
+    pub(super) fn settle_damage(&self, found: &Found<'_>, damage: Damage, noticed: Noticed) -> u32 {
         let mut flags = found.flags();
         if let Some(record) = found.read() {
-            self.report_damage(&record, damage, place);
+            // What lies around the block was damaged while it was live.
+            let as_live = BlockRecord {
+                state: BlockState::Live,
+                ..record
+            };
+            let after = self.last_intact(&as_live);
+            self.report_damage(&record, damage, after, noticed);
             if damage.behind.is_some() {
                 // SAFETY: the redzone was armed before, and the block is released.
                 unsafe { redzone::arm(record.address, record.size) };
@@ -229,9 +241,21 @@ impl Tracker {
         flags
     }
 
+    /// The last moment at which a block is known to have been intact.
+    pub(super) fn last_intact(&self, record: &BlockRecord) -> Moment {
+        let last_check = StackId(self.last_check.load(Ordering::Relaxed));
+        diagnose::last_intact(record, last_check)
+    }
+
     /// Reports damage that has not been reported.
     #[cold]
-    pub(super) fn report_damage(&self, record: &BlockRecord, damage: Damage, place: EventPlace) {
+    pub(super) fn report_damage(
+        &self,
+        record: &BlockRecord,
+        damage: Damage,
+        after: Moment,
+        (kind, place): Noticed,
+    ) {
         if record.flags & flag::DAMAGE_REPORTED != 0 {
             return;
         }
@@ -244,7 +268,11 @@ impl Tracker {
             }
         }
         let at = self.occurrence(place);
-        for finding in diagnose::damaged(record, damage, at) {
+        let before = Moment {
+            kind,
+            stack: at.here,
+        };
+        for finding in diagnose::damaged(record, damage, (after, before), at) {
             self.found(&finding);
         }
         if damage.behind.is_some_and(|behind| behind.reaches_end) {
@@ -255,7 +283,7 @@ impl Tracker {
     /// Takes a block out of the quarantine, looks for damage and gives it back to glibc, unless
     /// that would abort over the words next to it.
     #[inline(always)]
-    fn evict(&self, ticket: Ticket) {
+    fn evict(&self, ticket: Ticket, place: &EventPlace) {
         let Some((found, flags)) = self.ledger.take_out(ticket) else {
             return;
         };
@@ -266,7 +294,7 @@ impl Tracker {
         if !is_intact || was_repaired(flags) {
             // SAFETY: as above.
             let damage = unsafe { damage::of_withheld(block, size, flags) };
-            if self.keep_damaged(&found, damage, flags) {
+            if self.keep_damaged(&found, damage, flags, *place) {
                 return;
             }
         }
@@ -278,14 +306,21 @@ impl Tracker {
     /// Reports the damage to a block that was just taken out of the quarantine with these flags;
     /// whether glibc would abort over it, so that the block must not go back.
     #[cold]
-    fn keep_damaged(&self, found: &Found<'_>, damage: Damage, flags: u32) -> bool {
+    fn keep_damaged(
+        &self,
+        found: &Found<'_>,
+        damage: Damage,
+        flags: u32,
+        place: EventPlace,
+    ) -> bool {
         if damage.is_any() {
             let as_withheld = BlockRecord {
                 state: BlockState::Quarantined,
                 flags,
                 ..found.read().unwrap_or_else(|| found.outline())
             };
-            self.report_damage(&as_withheld, damage, EventPlace::UNKNOWN);
+            let after = self.last_intact(&as_withheld);
+            self.report_damage(&as_withheld, damage, after, (MomentKind::Eviction, place));
         }
         let keep = damage.spreads() || was_repaired(flags);
         if keep {
@@ -405,8 +440,11 @@ impl Tracker {
     }
 }
 
-/// Who sees to the blocks that leave the quarantine.
-pub(super) struct Evicting<'a>(pub(super) &'a Tracker);
+/// What led to a look at a block, and where.
+pub(super) type Noticed = (MomentKind, EventPlace);
+
+/// Who sees to the blocks that leave the quarantine, and what led to it.
+pub(super) struct Evicting<'a>(pub(super) &'a Tracker, pub(super) &'a EventPlace);
 
 impl Evict for Evicting<'_> {
     #[inline]
@@ -417,11 +455,11 @@ impl Evict for Evicting<'_> {
 
     #[inline(always)]
     fn evict(&self, ticket: Ticket) {
-        self.0.evict(ticket);
+        self.0.evict(ticket, self.1);
     }
 
     fn evict_at_once(&self, ticket: Ticket) {
-        self.0.evict_at_once(ticket);
+        self.0.evict_at_once(ticket, self.1);
     }
 }
 

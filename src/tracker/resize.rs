@@ -13,6 +13,7 @@ use crate::capture::EventPlace;
 use crate::detect::closed::Closed;
 use crate::detect::damage;
 use crate::detect::diagnose::{self, Attempt};
+use crate::detect::imprint::MomentKind;
 use crate::ledger::record::flag;
 use crate::ledger::{
     BlockRecord, Epoch, Event, FamilyId, Found, NewBlock, Outcome, StackId, Ticket,
@@ -28,6 +29,7 @@ const OWNER_FLAGS: u32 = flag::INTERPRETERS_OWN | flag::RUNTIMES_OWN;
 pub struct Resize {
     ticket: Ticket,
     stack: StackId,
+    place: EventPlace,
     before: Option<BlockRecord>,
     /// The new block, when the old one is to be withheld: where it is, and its flags.
     fresh: Option<(Address, u32)>,
@@ -109,7 +111,7 @@ impl Tracker {
         }
         let before = found.read();
         if let Some(record) = before.filter(|record| record.flags & flag::GUARDED != 0) {
-            self.report_guarded_damage(&record, place);
+            self.report_guarded_damage(&record, (MomentKind::Resize, place));
         }
         let stack = self.capture.here(place);
         // Allocated before the old block is withdrawn: so there is nothing to restore.
@@ -125,6 +127,7 @@ impl Tracker {
                 let resize = Resize {
                     ticket,
                     stack,
+                    place,
                     before,
                     fresh,
                     must_keep,
@@ -206,7 +209,12 @@ impl Tracker {
         let damage = unsafe { damage::around(found.address(), size, found.flags()) };
         let must_move = damage.spreads() || was_repaired(found.flags());
         if damage.is_any() {
-            self.settle_damage(found, damage, place);
+            self.settle_damage(found, damage, (MomentKind::Resize, place));
+        }
+        let flags = found.flags();
+        if flags & flag::VERIFIED != 0 {
+            // That was before the release.
+            found.set_flags(flags & !flag::VERIFIED);
         }
         must_move
     }
@@ -227,7 +235,7 @@ impl Tracker {
         if old.flags & flag::GUARDED != 0 {
             self.close_moved(old.address);
         } else if resize.fresh.is_some() {
-            self.withhold_moved(resize.ticket, old.size, resize.must_keep);
+            self.withhold_moved(resize.ticket, old.size, resize.must_keep, &resize.place);
         } else {
             self.kept.count(old.size);
         }

@@ -3,8 +3,10 @@
 use super::Tracker;
 use crate::capture::EventPlace;
 use crate::detect::damage;
+use crate::detect::imprint::MomentKind;
 use crate::ledger::record::flag;
 use crate::memory::reentry::OurOwnWork;
+use crate::memory::sync::Ordering;
 
 /// What a look at every block found.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -22,14 +24,14 @@ impl Tracker {
     #[inline]
     pub(super) fn check_in_turn(&self, place: &EventPlace) {
         if self.session.is_time_to_check() {
-            self.verify(*place);
+            self.verify(MomentKind::Check, place);
         }
     }
 
     /// Verifies what lies around every live block, and around and in every withheld one. Other
     /// threads may go on meanwhile: a block that changes hands during the look is left out, and so is
     /// one that is doubtful after it (`watch`).
-    pub fn verify(&self, place: EventPlace) -> Verification {
+    pub fn verify(&self, moment: MomentKind, place: &EventPlace) -> Verification {
         let _ours = OurOwnWork::begin();
         self.announce_pending();
         let mut seen = Verification::default();
@@ -42,17 +44,26 @@ impl Tracker {
                 seen.unreadable_count += 1;
                 continue;
             };
+            if !damage.is_any() {
+                if record.flags & flag::VERIFIED == 0 {
+                    self.ledger.flag_once(ticket, flag::VERIFIED);
+                }
+                continue;
+            }
             let unchanged = || self.ledger.read(ticket).is_some_and(|now| now == record);
-            if !damage.is_any()
-                || !unchanged()
+            if !unchanged()
                 || !self.vouches_for_copy(&record)
                 || !self.ledger.flag_once(ticket, flag::DAMAGE_REPORTED)
             {
                 continue;
             }
             seen.damaged_count += 1;
-            self.report_damage(&record, damage, place);
+            let after = self.last_intact(&record);
+            self.report_damage(&record, damage, after, (moment, *place));
         }
+        // Only now: until here the damage lay after the look before this one.
+        let here = self.capture.here(*place);
+        self.last_check.store(here.0, Ordering::Relaxed);
         seen
     }
 }

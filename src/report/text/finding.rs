@@ -4,7 +4,7 @@ use super::{Page, stack};
 use crate::report::escape::escaped;
 use crate::report::group::Group;
 use crate::report::message::foreign_name;
-use crate::report::model::{Finding, Frame};
+use crate::report::model::{Damage, Finding, Frame, Moment};
 use crate::report::number::{article, counted, thousands};
 
 const INDENT: usize = 3;
@@ -57,6 +57,7 @@ fn facts(finding: &Finding, pids: &[u32]) -> Vec<String> {
             thousands(finding.count)
         ));
     }
+    facts.extend(finding.damage.as_ref().map(written));
     if let [first, _, ..] = pids {
         let shown: Vec<String> = pids
             .iter()
@@ -93,6 +94,44 @@ fn example_block(finding: &Finding) -> Option<String> {
         "{example}{article} {size}-byte block at {:#x}{family}",
         block.address
     ))
+}
+
+/// What was found, and when it was written.
+fn written(damage: &Damage) -> String {
+    let bytes: Vec<&str> = damage
+        .found
+        .as_bytes()
+        .chunks(2)
+        .filter_map(|pair| std::str::from_utf8(pair).ok())
+        .collect();
+    let shown = bytes.len() as u64;
+    let rest = match damage.length.saturating_sub(shown) {
+        0 => String::new(),
+        rest => format!(" and {} more", thousands(rest)),
+    };
+    format!(
+        "written there: {}{rest}, between {} and {}",
+        escaped(&bytes.join(" ")),
+        moment(&damage.after),
+        moment(&damage.before),
+    )
+}
+
+fn moment(moment: &Moment) -> String {
+    let event = match moment.event.as_str() {
+        "allocation" => "the allocation",
+        "release" => "the release",
+        "resize" => "the resize",
+        "check" => "the check",
+        "eviction" => "its leaving the quarantine",
+        "neighbour" => "a look at the block behind",
+        "end" => "the end",
+        other => other,
+    };
+    match moment.place.as_str() {
+        "" => escaped(event).into_owned(),
+        place => escaped(&format!("{event} {place}")).into_owned(),
+    }
 }
 
 /// Whose a leaked block of a foreign library is.

@@ -1,0 +1,155 @@
+"""Damage that is found afterwards: what was written, where, and between which two moments."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from conftest import Program
+
+HEAD = """
+import ctypes, json, heapledger
+heapledger.start(scope="explicit")
+from heapledger._native.library import file_path
+library = ctypes.CDLL(str(file_path()))
+library.hl_malloc.restype = library.hl_realloc.restype = ctypes.c_void_p
+library.hl_malloc.argtypes = [ctypes.c_size_t]
+library.hl_free.argtypes = [ctypes.c_void_p]
+library.hl_realloc.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+def make(): return library.hl_malloc(100)
+def release(block): library.hl_free(block)
+def write(block, offset, text): ctypes.memmove(block + offset, text, len(text))
+def look(): heapledger.check()
+block = make()
+"""
+TAIL = """
+print(json.dumps([finding.to_dict() for finding in heapledger.findings()]))
+"""
+
+
+@pytest.fixture
+def found(run_python: Callable[..., Program]) -> Callable[[str], dict[str, Any]]:
+    """Run source that damages `block` and return the damage of its one finding, and its kind."""
+
+    def run(source: str) -> dict[str, Any]:
+        finished = run_python(HEAD + source + TAIL)
+        assert (finished.status, finished.err) == (0, "")
+        (finding,) = json.loads(finished.out)
+        damage: dict[str, Any] = finding["damage"]
+        assert damage["offset"] == finding["block"]["offset"]
+        moments = {name: damage.pop(name) for name in ("after", "before")}
+        for name, moment in moments.items():
+            damage[name] = (moment["event"], moment["place"].rsplit(" ", 1)[-1])
+        return {"kind": finding["kind"], **damage}
+
+    return run
+
+
+def test_a_write_after_free_lies_between_the_release_and_the_check(
+    found: Callable[[str], dict[str, Any]],
+) -> None:
+    assert found("release(block)\nwrite(block, 12, b'abc')\nlook()\n") == {
+        "kind": "use-after-free",
+        "offset": 12,
+        "length": 3,
+        "found": b"abc".hex(),
+        "after": ("release", "release"),
+        "before": ("check", "look"),
+    }
+
+
+def test_a_check_that_saw_the_block_intact_is_the_earlier_end(
+    found: Callable[[str], dict[str, Any]],
+) -> None:
+    source = """
+def look_early(): heapledger.check()
+release(block)
+heapledger.check()
+look_early()
+write(block, 0, b'a' * 100)
+for _ in range(40_000):
+    release(make())
+"""
+    assert found(source) == {
+        "kind": "use-after-free",
+        "offset": 0,
+        "length": 100,
+        "found": b"a".hex() * 16,
+        "after": ("check", "look_early"),
+        "before": ("eviction", "release"),
+    }
+
+
+def test_a_check_before_the_release_says_nothing_of_the_time_after_it(
+    found: Callable[[str], dict[str, Any]],
+) -> None:
+    damage = found("look()\nrelease(block)\nwrite(block, 1, b'a')\nlook()\n")
+    assert (damage["after"], damage["before"]) == (("release", "release"), ("check", "look"))
+
+
+def test_an_overflow_lies_between_the_allocation_and_the_release(
+    found: Callable[[str], dict[str, Any]],
+) -> None:
+    assert found("write(block, 102, b'ab')\nrelease(block)\n") == {
+        "kind": "heap-overflow",
+        "offset": 102,
+        "length": 2,
+        "found": b"ab".hex(),
+        "after": ("allocation", "make"),
+        "before": ("release", "release"),
+    }
+
+
+def test_an_overflow_after_a_check_is_noticed_at_the_resize(
+    found: Callable[[str], dict[str, Any]],
+) -> None:
+    damage = found("look()\nwrite(block, 100, b'a')\nblock = library.hl_realloc(block, 200)\n")
+    assert damage["after"] == ("check", "look")
+    assert damage["before"] == ("resize", "<module>")
+
+
+def test_an_underflow_names_the_bytes_before_the_block(
+    found: Callable[[str], dict[str, Any]],
+) -> None:
+    damage = found("write(block, -2, b'ab')\nlook()\n")
+    assert (damage["kind"], damage["offset"], damage["found"]) == (
+        "heap-underflow",
+        -2,
+        b"ab".hex(),
+    )
+
+
+def test_a_block_that_others_push_out_is_one_finding_wherever_that_happens(
+    run_python: Callable[..., Program],
+) -> None:
+    source = """
+def push_out():
+    for _ in range(40_000):
+        release(make())
+blocks = [make() for _ in range(100)]
+for one in blocks:
+    release(one)
+    write(one, 5, b'a')
+for _ in range(16_500 // 4):
+    release(make())
+    release(make())
+    release(make())
+    release(make())
+push_out()
+"""
+    finished = run_python(HEAD + source + TAIL)
+    (finding,) = json.loads(finished.out)
+    assert (finding["kind"], finding["count"]) == ("use-after-free", 100)
+
+
+def test_the_text_says_what_was_written_and_when(run_python: Callable[..., Program]) -> None:
+    source = "release(block)\nwrite(block, 12, b'abc')\nlook()\nprint(heapledger.report())\n"
+    said = run_python(HEAD + source).out
+    assert "12 bytes inside a 100-byte block" in said
+    assert "written there: 61 62 63, between the release at" in said
+    assert "and the check at" in said

@@ -37,8 +37,12 @@ pub type Judge = fn(Fault) -> bool;
 static JUDGE: OnceLock<Judge> = OnceLock::new();
 /// What takes the signals that are not ours.
 static NEXT: [AtomicPtr<libc::sigaction>; 2] = [const { AtomicPtr::new(std::ptr::null_mut()) }; 2];
-/// The thread that is in somebody else's handler, and where its stack was then.
+/// What is done in the place of the default action; null for the kernel's own.
+static STAND_IN: [AtomicPtr<libc::sigaction>; 2] =
+    [const { AtomicPtr::new(std::ptr::null_mut()) }; 2];
+/// The thread that is in somebody else's handler, which handler that is, and where its stack was then.
 static PASSING_THREAD: AtomicU32 = AtomicU32::new(0);
+static PASSING_HANDLER: AtomicUsize = AtomicUsize::new(0);
 static PASSING_STACK: AtomicUsize = AtomicUsize::new(0);
 
 type Handler = extern "C" fn(i32, *mut libc::siginfo_t, *mut c_void);
@@ -61,6 +65,18 @@ pub fn keep() {
 #[must_use]
 pub fn has_signal(signal: i32) -> bool {
     JUDGE.get().is_some() && SIGNALS.contains(&signal)
+}
+
+/// Has `action` done wherever the program has the default action, or the kernel's own again (`None`):
+/// also after a handler that is registered for one time.
+pub fn stand_in(signal: i32, action: Option<&libc::sigaction>) {
+    let place = SIGNALS.iter().position(|&ours| ours == signal);
+    if let Some(place) = place.and_then(|place| STAND_IN.get(place)) {
+        let action = action.map_or(std::ptr::null_mut(), |action| {
+            Box::into_raw(Box::new(*action))
+        });
+        place.store(action, Ordering::Release);
+    }
 }
 
 /// Registers on behalf of the program: `None` when the signal is not ours and the real function must
@@ -124,7 +140,7 @@ fn next_action(place: &AtomicPtr<libc::sigaction>) -> libc::sigaction {
     if next.is_null() {
         return default_action();
     }
-    // SAFETY: `set_next` stores boxes and never frees them.
+    // SAFETY: `set_next` and `stand_in` store boxes and never free them.
     unsafe { next.read() }
 }
 
@@ -203,13 +219,20 @@ fn pass_on(signal: i32, info: *mut libc::siginfo_t, context: *mut c_void, is_fau
     let Some(place) = SIGNALS.iter().position(|&ours| ours == signal) else {
         return;
     };
-    let Some(place) = NEXT.get(place) else { return };
-    let next = next_action(place);
+    let (Some(place), Some(default)) = (NEXT.get(place), STAND_IN.get(place)) else {
+        return;
+    };
+    let mut next = next_action(place);
+    if next.sa_sigaction == libc::SIG_DFL {
+        next = next_action(default);
+    }
     // SAFETY: takes no argument.
     let thread = unsafe { libc::gettid() }.cast_unsigned();
     let here = (&raw const next).addr();
-    // A handler that raises the signal again, to die of it, must not be called for ever.
+    // A handler that raises the signal again, to die of it, must not be called for ever. One that has
+    // put another in its place first, as it should, is followed by that one.
     let is_nested = PASSING_THREAD.load(Ordering::Acquire) == thread
+        && PASSING_HANDLER.load(Ordering::Acquire) == next.sa_sigaction
         && here < PASSING_STACK.load(Ordering::Acquire);
     if next.sa_sigaction == libc::SIG_IGN && !is_fault {
         return;
@@ -222,14 +245,16 @@ fn pass_on(signal: i32, info: *mut libc::siginfo_t, context: *mut c_void, is_fau
         set_next(place, default_action());
     }
     PASSING_STACK.store(here, Ordering::Release);
+    PASSING_HANDLER.store(next.sa_sigaction, Ordering::Release);
     PASSING_THREAD.store(thread, Ordering::Release);
     let before = block(signal, &next);
     // SAFETY: the program registered this handler for this signal, with or without `SA_SIGINFO`,
     // and a handler may be given more arguments than it takes.
     let handler = unsafe { std::mem::transmute::<usize, Handler>(next.sa_sigaction) };
     handler(signal, info, context);
-    unblock(&before);
+    // Before what the handler has raised comes in: it is called anew then.
     PASSING_THREAD.store(0, Ordering::Release);
+    unblock(&before);
 }
 
 /// Lets the default action happen: at once for a signal that was sent, when the access is tried

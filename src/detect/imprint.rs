@@ -19,7 +19,7 @@ impl Imprint {
     #[must_use]
     pub fn of(found: &[u8], intact: impl Fn(usize) -> u8) -> Self {
         let is_damaged = |&(position, byte): &(usize, &u8)| *byte != intact(position);
-        let last = found.iter().enumerate().filter(is_damaged).next_back();
+        let last = found.iter().enumerate().rfind(is_damaged);
         let length = last.map_or(0, |(position, _)| position + 1);
         let mut bytes = [0; FOUND_BYTE_MAX];
         for (place, byte) in bytes.iter_mut().zip(found.iter().take(length)) {

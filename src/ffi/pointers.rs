@@ -95,12 +95,9 @@ pub(super) unsafe fn write_first<T>(place: *mut T, value: &T, byte_count: u64) -
         return HlStatus::InvalidArgument;
     };
     let from = std::ptr::from_ref(value).cast::<u8>();
+    let place = place.cast::<u8>();
     // SAFETY: the caller's duties; nothing of ours lies in the place.
-    unsafe {
-        place
-            .cast::<u8>()
-            .copy_from_nonoverlapping(from, byte_count)
-    };
+    unsafe { place.copy_from_nonoverlapping(from, byte_count) };
     HlStatus::Ok
 }
 

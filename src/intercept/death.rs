@@ -69,6 +69,7 @@ pub(super) fn stands_for(signal: i32) -> bool {
 pub(super) fn begin() {
     IS_ON.store(true, Ordering::Release);
     for signal in DEADLY {
+        guarded::stand_in(signal, Some(&ours(&default_action())));
         if ask(signal).sa_sigaction == libc::SIG_DFL {
             set(signal, &ours(&default_action()));
         } else {
@@ -96,6 +97,7 @@ pub(super) fn end() {
         return;
     }
     for signal in DEADLY {
+        guarded::stand_in(signal, None);
         if is_ours(&ask(signal)) {
             set(signal, &default_action());
         } else {

@@ -68,6 +68,11 @@ pub unsafe fn register(
     unsafe { fault::register(signal, new, old) }
 }
 
+/// Has `action` done wherever the program has the default action for a signal that is ours.
+pub fn stand_in(signal: i32, action: Option<&libc::sigaction>) {
+    fault::stand_in(signal, action);
+}
+
 /// Whether a signal is ours, so that others wait behind us.
 #[must_use]
 pub fn has_signal(signal: i32) -> bool {

@@ -187,6 +187,30 @@ touch.read_byte(8, 0)
     assert finished.err.count("Fatal Python error") <= 1
 
 
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_crash_behind_a_handler_that_gives_way_is_reported(
+    run_python: Callable[..., Program], tmp_path: Path, moment: str
+) -> None:
+    native, report = compile_shared(SOURCE, tmp_path), tmp_path / "report.json"
+    begin = HEAD.replace(
+        'heapledger.start(scope="explicit", checks=("guard",))',
+        f'begin = b"scope=foreign:check=guard:json={report}"',
+    )
+    start = "library.hl_start(begin)\n"
+    register = "touch.register_once()\n"
+    order = register + start if moment == "before" else start + register
+    source = """
+block = library.hl_malloc(64)
+library.hl_free(block)
+touch.read_byte(block, 1)
+touch.read_byte(8, 0)
+"""
+    finished = run_python(begin + order + source, str(native))
+    assert finished.status == -signal.SIGSEGV
+    said = json.loads(report.read_text())
+    assert [finding["kind"] for finding in said["findings"]] == ["use-after-free"]
+
+
 def test_sampling_guards_some_blocks(run_python: Callable[..., Program], tmp_path: Path) -> None:
     begin = 'ctypes.CDLL(str(file_path())).hl_start(b"scope=explicit:guard=1/10")\n'
     source = HEAD.replace('heapledger.start(scope="explicit", checks=("guard",))\n', "") + begin

@@ -18,6 +18,7 @@ mod intern_table;
 mod location;
 mod native;
 mod native_stack;
+mod on_behalf;
 mod python;
 mod seen_cache;
 mod site_table;
@@ -35,6 +36,7 @@ pub use self::native::load_generation::begin_new as forget_native_places;
 pub use self::native::{
     FileSymbols, NATIVE_FRAME_COUNT_MAX, NativeDepth, Registers, SourcePlace, library_at,
 };
+pub use self::on_behalf::CXX_RUNTIME_PREFIXES;
 pub use self::python::{PythonStatus, PythonVersion, without_python_frames};
 pub use self::stack_table::PYTHON_FRAME_COUNT_MAX;
 #[cfg(fuzzing)]

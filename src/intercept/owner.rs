@@ -1,6 +1,7 @@
 //! Whose code or data a loaded object is.
 
 use super::image::Image;
+use crate::capture::CXX_RUNTIME_PREFIXES;
 
 /// Who an object belongs to, as far as interception cares.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -39,12 +40,6 @@ const C_RUNTIME_PREFIXES: [&[u8]; 13] = [
     b"libnss_",
     b"libnsl.so.",
     b"libanl.so.",
-];
-const CXX_RUNTIME_PREFIXES: [&[u8]; 4] = [
-    b"libstdc++.so.",
-    b"libc++.so.",
-    b"libc++abi.so.",
-    b"libgcc_s.so.",
 ];
 const FOREIGN_INTERFACE_PREFIXES: [&[u8]; 3] = [b"_ctypes.", b"_cffi_backend.", b"libffi.so."];
 

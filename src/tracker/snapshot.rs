@@ -108,7 +108,12 @@ impl Tracker {
         let references = self.references(&live, since);
         let left = live.into_iter().filter(|block| leak::is_leak(block, since));
         let left = left.map(|block| (block, references.holding(&block)));
-        leak::leaks(left.filter(|(block, holding)| !is_reserve(block, *holding)))
+        let mut found = leak::leaks(left.filter(|(block, holding)| !is_reserve(block, *holding)));
+        found.retain(|leak| {
+            let allocated = leak.block.map(|block| block.allocated);
+            !allocated.is_some_and(|stack| self.capture.is_for_extension_module(stack))
+        });
+        found
     }
 
     /// How many blocks were allocated after `since` and are still live.

@@ -5,14 +5,12 @@ from __future__ import annotations
 import importlib.util
 import re
 import subprocess
-from typing import TYPE_CHECKING
+import sysconfig
+from pathlib import Path
 
 import pytest
 
 from intercepted import SOURCES, compile_plain, run_preloaded, run_script
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 TIDY = re.findall(r"^void (\w+)\(\) \{$", (SOURCES / "tidy.cpp").read_text("utf-8"), re.MULTILINE)
 SCOPES = ("foreign", "process")
@@ -29,6 +27,22 @@ def test_a_clean_library_has_no_findings(scope: str, tmp_path: Path) -> None:
     assert (run.status, run.err) == (0, "")
     assert run.report["findings"] == []
     assert run.report["stats"]["total_blocks"] > 1000
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+def test_what_a_module_in_cxx_leaves_behind_is_no_leak_unless_called_as_foreign(
+    scope: str, tmp_path: Path
+) -> None:
+    headers = Path(sysconfig.get_path("include"))
+    if not (headers / "Python.h").exists():
+        pytest.skip("the interpreter's headers are not installed")
+    module = tmp_path / f"extension{sysconfig.get_config_var('EXT_SUFFIX')}"
+    command = ["c++", "-std=c++17", "-O1", "-w", "-shared", "-fPIC", f"-I{headers}"]
+    subprocess.run([*command, "-o", module, SOURCES / "extension.cpp"], check=True)
+    assert run_script("import extension", tmp_path, scope=scope).report["findings"] == []
+    text = f"import ctypes\nctypes.PyDLL({str(module)!r}).forget_one()\n"
+    leaks = run_script(text, tmp_path, scope=scope).leaks
+    assert list(leaks) == ["forget_one"]
 
 
 @pytest.mark.parametrize("symbols", [[], ["-s"]], ids=["with symbols", "stripped"])

@@ -107,6 +107,12 @@ impl ModuleTable {
         })
     }
 
+    /// The path of a module's file; empty for none.
+    pub(in crate::capture) fn path(&self, texts: &TextTable, module: ModuleId) -> String {
+        let found = self.module(texts, module);
+        found.map_or_else(String::new, |module| module.path)
+    }
+
     /// The table of records, for its counters.
     pub(in crate::capture) fn records(&self) -> &InternTable {
         &self.records

@@ -12,60 +12,133 @@ every side. The program goes on.
     with heapledger.no_leaks():
         work()
 
-The import loads the library and starts nothing. All functions are thread-safe; sizes are bytes.
+The import loads the library and starts nothing; the modules are imported when a name of theirs is
+first used. All functions are thread-safe; sizes are bytes.
 """
 
-from heapledger.blocks import Block
-from heapledger.errors import (
-    AbiMismatchError,
-    ArgumentTypeError,
-    ExportedBufferError,
-    FileError,
-    FindingError,
-    HeapledgerError,
-    InternalError,
-    LeakError,
-    LibraryNotFoundError,
-    LimitError,
-    NotRecordedError,
-    NumpyNotFoundError,
-    OutOfMemoryError,
-    PointerTypeError,
-    ReleasedError,
-    StateError,
-    UnsupportedError,
-    UsageError,
-)
-from heapledger.families import Family, pair
-from heapledger.growth import Growth, growth
-from heapledger.memory import adopt, allocate, array, free
-from heapledger.records import (
-    BlockInfo,
-    Damage,
-    Finding,
-    FindingBlock,
-    ForeignFunction,
-    Frame,
-    Mark,
-    Moment,
-    Stats,
-)
-from heapledger.session import (
-    check,
-    describe,
-    findings,
-    leaks,
-    log_to_logging,
-    mark,
-    on_finding,
-    report,
-    start,
-    stats,
-    stop,
-)
-from heapledger.watch import Watch, no_leaks, watch
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from heapledger.blocks import Block
+    from heapledger.errors import (
+        AbiMismatchError,
+        ArgumentTypeError,
+        ExportedBufferError,
+        FileError,
+        FindingError,
+        HeapledgerError,
+        InternalError,
+        LeakError,
+        LibraryNotFoundError,
+        LimitError,
+        NotRecordedError,
+        NumpyNotFoundError,
+        OutOfMemoryError,
+        PointerTypeError,
+        ReleasedError,
+        StateError,
+        UnsupportedError,
+        UsageError,
+    )
+    from heapledger.families import Family, pair
+    from heapledger.growing import Growth, growth
+    from heapledger.memory import adopt, allocate, array, free
+    from heapledger.records import (
+        BlockInfo,
+        Damage,
+        Finding,
+        FindingBlock,
+        ForeignFunction,
+        Frame,
+        Mark,
+        Moment,
+        Stats,
+    )
+    from heapledger.session import (
+        check,
+        describe,
+        findings,
+        leaks,
+        log_to_logging,
+        mark,
+        on_finding,
+        report,
+        start,
+        stats,
+        stop,
+    )
+    from heapledger.watching import Watch, no_leaks, watch
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "blocks": ("Block",),
+    "errors": (
+        "AbiMismatchError",
+        "ArgumentTypeError",
+        "ExportedBufferError",
+        "FileError",
+        "FindingError",
+        "HeapledgerError",
+        "InternalError",
+        "LeakError",
+        "LibraryNotFoundError",
+        "LimitError",
+        "NotRecordedError",
+        "NumpyNotFoundError",
+        "OutOfMemoryError",
+        "PointerTypeError",
+        "ReleasedError",
+        "StateError",
+        "UnsupportedError",
+        "UsageError",
+    ),
+    "families": (
+        "Family",
+        "pair",
+    ),
+    "growing": (
+        "Growth",
+        "growth",
+    ),
+    "memory": (
+        "adopt",
+        "allocate",
+        "array",
+        "free",
+    ),
+    "records": (
+        "BlockInfo",
+        "Damage",
+        "Finding",
+        "FindingBlock",
+        "ForeignFunction",
+        "Frame",
+        "Mark",
+        "Moment",
+        "Stats",
+    ),
+    "session": (
+        "check",
+        "describe",
+        "findings",
+        "leaks",
+        "log_to_logging",
+        "mark",
+        "on_finding",
+        "report",
+        "start",
+        "stats",
+        "stop",
+    ),
+    "watching": (
+        "Watch",
+        "no_leaks",
+        "watch",
+    ),
+}
+"""The public names, by the module that has them."""
 
 __all__ = [
     "AbiMismatchError",
@@ -120,3 +193,37 @@ __all__ = [
     "stop",
     "watch",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first used."""
+    for module, names in _HOMES.items():
+        if name in names:
+            value: object = getattr(_imported(module), name)
+            globals()[name] = value
+            return value
+    if name in _HOMES:
+        return _imported(name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Name what is public, imported or not."""
+    return sorted({*globals(), *__all__})
+
+
+def _imported(module: str) -> object:
+    # The function that an import statement calls, without the modules that `importlib` needs.
+    name = f"{__name__}.{module}"
+    __import__(name)
+    return sys.modules[name]
+
+
+def _is_command() -> bool:
+    """Tell whether this is the command line, which needs no library to run a program under it."""
+    called = next(iter(getattr(sys, "argv", ())), "")
+    return called == "-m" or called.rpartition("/")[2] == __name__
+
+
+if not _is_command():
+    _imported("_native.calls")

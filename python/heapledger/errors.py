@@ -9,8 +9,8 @@ one of that kind too, so that code which knows nothing of heapledger can catch i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+# Not from `typing`: the command line does without its import.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

@@ -7,11 +7,11 @@ The library reads this form from `hl_start` and from the environment variable
 from __future__ import annotations
 
 import os
-import re
-from typing import TYPE_CHECKING
 
 from heapledger.errors import UsageError
 
+# Not from `typing`: the command line does without its import.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -26,6 +26,8 @@ CHECKS = ("quarantine", "redzone", "guard")
 NATIVE_STACKS = ("off", "boundary", "full")
 """How much of the native stack is taken: none, up to the foreign call, all."""
 
+REPORT_FORMATS = ("text", "json")
+
 DEFAULT_SCOPE = "foreign"
 DEFAULT_CHECKS = ("quarantine", "redzone")
 DEFAULT_NATIVE_STACKS = "boundary"
@@ -34,9 +36,8 @@ NO_CHECK = "none"
 ALL_LEAKS = {"all_leaks": "1"}
 """Every live block is a leak: the interpreter's too, and what a library keeps."""
 
-
-_COLON = re.compile(r"(?<!\\):")
-"""A colon that separates options."""
+_ESCAPED = "\0"
+"""Stands for an escaped colon, which separates nothing; no environment has it."""
 
 
 def option_text(values: Mapping[str, str]) -> str:
@@ -47,8 +48,9 @@ def option_text(values: Mapping[str, str]) -> str:
 
 def parsed(text: str) -> dict[str, str]:
     """Read the text form; what has no value gets an empty one."""
-    pairs = (part.partition("=") for part in _COLON.split(text) if part)
-    return {key.strip(): value.replace(r"\:", ":") for key, _, value in pairs}
+    parts = text.replace(r"\:", _ESCAPED).split(":")
+    pairs = (part.replace(_ESCAPED, ":").partition("=") for part in parts if part)
+    return {key.strip(): value for key, _, value in pairs}
 
 
 def environment_options() -> dict[str, str]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from heapledger._native import interface
 from heapledger.errors import FileError, UsageError
+from heapledger.options import REPORT_FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,14 +21,13 @@ if TYPE_CHECKING:
 
 SCHEMA = "heapledger.report"
 VERSION = 1
-FORMATS = ("text", "json")
 CHILDREN = "children"
 
 
 def current(report_format: str) -> str:
     """Return the report of this process, as "text" or "json"."""
-    if report_format not in FORMATS:
-        raise UsageError(f"unknown format {report_format!r}: known are {', '.join(FORMATS)}")
+    if report_format not in REPORT_FORMATS:
+        raise UsageError(f"unknown format {report_format!r}: known are {', '.join(REPORT_FORMATS)}")
     return interface.report_text() if report_format == "text" else interface.report_json()
 
 

@@ -17,7 +17,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from heapledger.watch import Watch
+    from heapledger.watching import Watch
 
 MARKER = (
     "heapledger(max_blocks=0, max_bytes=0, repeat=1, kinds=..., kept='report', enabled=True): "

@@ -15,7 +15,7 @@ use super::session;
 use crate::capture::EventPlace;
 use crate::detect::imprint::MomentKind;
 use crate::memory::reentry::OurOwnWork;
-use crate::report::{Format, files};
+use crate::report::{Format, TextOptions, files};
 use crate::tracker::options::Options;
 use crate::tracker::{existing, log, tracker};
 use std::path::Path;
@@ -76,19 +76,25 @@ pub(crate) fn write_exit_report() {
     if !tracker.session().is_this_process() {
         return;
     }
-    let Some(pattern) = tracker.session().options().json else {
-        return;
-    };
-    if IS_REPORTED.swap(true, Ordering::AcqRel) {
+    let options = tracker.session().options();
+    if !options.has_report_at_exit() || IS_REPORTED.swap(true, Ordering::AcqRel) {
         return;
     }
     let _ours = OurOwnWork::begin();
     crate::intercept::hold_crashing_threads();
     tracker.verify(MomentKind::End, &EventPlace::UNKNOWN);
-    let path = files::expand(&pattern);
-    let json = reports::report(tracker, Format::Json);
-    if let Err(error) = files::write_whole(Path::new(&path), json.as_bytes()) {
-        tracing::error!("the report could not be written to {path}: {error}");
+    let report = reports::whole(tracker);
+    let formats = [
+        (options.json, Format::Json),
+        (options.text, Format::Text(TextOptions::default())),
+    ];
+    for (pattern, format) in formats {
+        let Some(pattern) = pattern else { continue };
+        let path = files::expand(&pattern);
+        let text = reports::written(&report, format);
+        if let Err(error) = files::write_whole(Path::new(&path), text.as_bytes()) {
+            tracing::error!("the report could not be written to {path}: {error}");
+        }
     }
 }
 

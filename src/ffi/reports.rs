@@ -9,7 +9,8 @@ use crate::detect::Finding;
 use crate::memory::Address;
 use crate::memory::lock::Lock;
 use crate::report::{
-    Format, Suppressions, TextOptions, assemble, files, json, render_saved, text as for_people,
+    Format, Report, Suppressions, TextOptions, assemble, files, json, render_saved,
+    text as for_people,
 };
 use crate::tracker::snapshot::Mark;
 use crate::tracker::{Tracker, tracker};
@@ -54,10 +55,18 @@ fn format_of(number: u32) -> Result<Format, HlStatus> {
 }
 
 pub(super) fn report(tracker: &Tracker, format: Format) -> String {
-    let report = assemble::report(tracker, &suppressions());
+    written(&whole(tracker), format)
+}
+
+/// The report of this process, with the suppressions in force.
+pub(super) fn whole(tracker: &Tracker) -> Report {
+    assemble::report(tracker, &suppressions())
+}
+
+pub(super) fn written(report: &Report, format: Format) -> String {
     match format {
-        Format::Json => json::write(&report),
-        Format::Text(options) => for_people::render(&report, options),
+        Format::Json => json::write(report),
+        Format::Text(options) => for_people::render(report, options),
     }
 }
 

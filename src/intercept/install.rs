@@ -86,7 +86,7 @@ pub fn install(scope: Scope) -> Result<usize, InstallError> {
 
 /// Whether a report is to be written when the process ends.
 fn has_report_at_exit() -> bool {
-    tracker::existing().is_some_and(|tracker| tracker.session().options().json.is_some())
+    tracker::existing().is_some_and(|tracker| tracker.session().options().has_report_at_exit())
 }
 
 /// What was recorded until now proves nothing: some slots did not lead to us.

@@ -94,6 +94,8 @@ pub struct Options {
     pub run_by: Option<u32>,
     /// Where the report goes at exit; `%p` stands for the process's number.
     pub json: Option<String>,
+    /// The same for people.
+    pub text: Option<String>,
     /// The file of suppressions.
     pub suppressions: Option<String>,
 }
@@ -126,6 +128,7 @@ impl Options {
             all_leaks: false,
             run_by: None,
             json: None,
+            text: None,
             suppressions: None,
         }
     }
@@ -176,12 +179,14 @@ impl Options {
             "all_leaks" => self.all_leaks = choose(key, value, &SWITCH)?,
             "run_by" => self.run_by = Some(count(key, value)?),
             "json" => self.json = path(key, value)?,
+            "text" => self.text = path(key, value)?,
             "suppressions" => self.suppressions = path(key, value)?,
             _ => {
                 return Err(OptionError(format!(
                     "there is no option \"{key}\": use scope, check, guard, check_every, \
                      quarantine_blocks, quarantine_bytes, native_stacks, python_frames, \
-                     foreign_calls, all_leaks, run_by, json or suppressions"
+                     foreign_calls, all_leaks, run_by, json, text or \
+                     suppressions"
                 )));
             }
         }
@@ -206,6 +211,12 @@ impl Options {
         } else {
             self.guard_interval
         }
+    }
+
+    /// Whether a report is to be written when the process ends.
+    #[must_use]
+    pub fn has_report_at_exit(&self) -> bool {
+        self.json.is_some() || self.text.is_some()
     }
 
     /// The names of the checks that are on.
@@ -363,7 +374,7 @@ mod tests {
     #[test]
     fn every_option_is_read() {
         let text = "scope=process:check=redzone:native_stacks=full:json=/a\\:b/%p.json:\
-                    suppressions=/s:python_frames=supplied:foreign_calls=types:all_leaks=1:run_by=77:\
+                    text=/t:suppressions=/s:python_frames=supplied:foreign_calls=types:all_leaks=1:run_by=77:\
                     quarantine_blocks=100:quarantine_bytes=64K";
         let options = read(text).expect("valid options");
         let expected = Options {
@@ -381,6 +392,7 @@ mod tests {
             all_leaks: true,
             run_by: Some(77),
             json: Some("/a:b/%p.json".to_owned()),
+            text: Some("/t".to_owned()),
             suppressions: Some("/s".to_owned()),
         };
         assert_eq!(options, expected);

@@ -193,11 +193,10 @@ impl Session {
             Phase::ByProgram => {
                 tracing::info!("session stopped");
                 state.phase = Phase::Idle;
-                let (json, suppressions) =
-                    (state.options.json.take(), state.options.suppressions.take());
                 state.options = Options {
-                    json,
-                    suppressions,
+                    json: state.options.json.take(),
+                    text: state.options.text.take(),
+                    suppressions: state.options.suppressions.take(),
                     ..Options::new()
                 };
                 self.scope

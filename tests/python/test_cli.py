@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import heapledger
-from heapledger.cli import arguments, files
+from heapledger.cli import asked, files
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -345,7 +345,7 @@ def test_written_files_are_whole(tmp_path: Path) -> None:
     ],
 )
 def test_where_the_program_begins(words: list[str], own: list[str], program: list[str]) -> None:
-    assert arguments.split_at_program(words) == (own, program)
+    assert asked.split_at_program(words) == (own, program)
 
 
 def test_doctor_says_what_works(cli: Cli) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import heapledger
+from heapledger import reports
 from heapledger._native import interface
 
 if TYPE_CHECKING:
@@ -182,3 +183,19 @@ def test_threads_that_allocate_and_release_leave_nothing(
     assert shared.released() > released
     assert watched.leaks == []
     assert watched.findings == []
+
+
+def test_a_process_writes_its_report_for_people_too(
+    run_python: Callable[..., Program], tmp_path: Path
+) -> None:
+    text, saved = tmp_path / "%p.txt", tmp_path / "report.json"
+    ran = run_python(
+        PRELUDE + "heapledger.start(scope='explicit')\n"
+        "block = heapledger.allocate(48)\nblock.free()\nblock.free()\n",
+        LD_PRELOAD=str(interface.library_path()),
+        HEAPLEDGER_OPTIONS=f"scope=explicit:json={saved}:text={text}",
+    )
+    assert (ran.status, ran.err) == (0, "")
+    [written] = tmp_path.glob("*.txt")
+    assert written.read_text(encoding="utf-8") == reports.text_of(reports.loaded(saved))
+    assert "double free of a 48-byte block" in written.read_text(encoding="utf-8")

@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import ctypes
-import os
 from pathlib import Path
 from typing import Any
 
+from heapledger._native import place
+from heapledger._native.place import FILE_NAME, REPAIR
 from heapledger._native.prototypes import ABI_VERSION, PROTOTYPES
 from heapledger.errors import AbiMismatchError, LibraryNotFoundError
-
-FILE_NAME = "libheapledger.so"
-OVERRIDE = "HEAPLEDGER_LIBRARY"
-"""The environment variable that names another library file, for development."""
-
-REPAIR = (
-    f"Install heapledger again (`pip install --force-reinstall heapledger`), or, in a source tree, "
-    f"run `cargo build --release` and set {OVERRIDE}=target/release/{FILE_NAME}."
-)
 
 
 class Library:
@@ -47,9 +39,8 @@ class Library:
 
 
 def file_path() -> Path:
-    """Return where the library's file should be: the override, else beside this file."""
-    override = os.environ.get(OVERRIDE)
-    return Path(override).absolute() if override else Path(__file__).with_name(FILE_NAME)
+    """Return where the library's file should be."""
+    return Path(place.file_name())
 
 
 def load() -> Library:
@@ -73,10 +64,7 @@ def load() -> Library:
 
 
 def _open(path: Path) -> ctypes.CDLL:
-    if not path.is_file():
-        said_by = f" ({OVERRIDE} names it)" if os.environ.get(OVERRIDE) else ""
-        message = f"heapledger's library {path} does not exist{said_by}. {REPAIR}"
-        raise LibraryNotFoundError(message)
+    place.existing_file_name()
     try:
         return ctypes.CDLL(str(path))
     except OSError as error:

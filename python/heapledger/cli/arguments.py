@@ -4,38 +4,26 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from heapledger import __version__
-from heapledger.cli.doctor import doctor
-from heapledger.cli.report import report
-from heapledger.cli.run import run
+from heapledger.cli.asked import MODULE_OPTION, Asked, split_at_program
 from heapledger.options import (
     CHECKS,
-    DEFAULT_CHECKS,
-    DEFAULT_NATIVE_STACKS,
-    DEFAULT_SCOPE,
     NATIVE_STACKS,
+    REPORT_FORMATS,
     SCOPES,
     checks_in,
 )
-from heapledger.reports import FORMATS
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-MODULE_OPTION = "-m"
 EXIT_STATUS_MAX = 255
 
 RUN_USAGE = """heapledger run [OPTIONS] SCRIPT [ARGS...]
        heapledger run [OPTIONS] -m MODULE [ARGS...]"""
 
-# The options of `run` that take no value. Where the program begins depends on it.
-RUN_FLAGS = frozenset({"-h", "--help", "-q", "--quiet", "--all-leaks", "--all-frames"})
 
-
-def parse(arguments: list[str]) -> argparse.Namespace:
-    """Return the options; `command` is the function that carries them out.
+def parse(arguments: list[str]) -> Asked | argparse.Namespace:
+    """Return the options; `command` is the name of the one to carry out.
 
     Exits with status 2 and a message when they make no sense, as argparse does.
     """
@@ -43,29 +31,13 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     if arguments[:1] != ["run"]:
         return parser.parse_args(arguments)
     own, program = split_at_program(arguments[1:])
-    options = parser.parse_args(["run", *own])
+    options = parser.parse_args(["run", *own], namespace=Asked())
     if not program:
         run_parser.error("name a SCRIPT, or a module with -m MODULE")
     if program == [MODULE_OPTION]:
         run_parser.error("-m needs the name of a module")
     options.program = program
     return options
-
-
-def split_at_program(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Split the arguments of `run` where the program's begin: at SCRIPT, or at `-m`.
-
-    argparse would take the program's options for ours.
-    """
-    index = 0
-    while index < len(arguments):
-        argument = arguments[index]
-        if argument == "--":
-            return list(arguments[:index]), list(arguments[index + 1 :])
-        if argument == MODULE_OPTION or not argument.startswith("-") or argument == "-":
-            break
-        index += 1 if argument in RUN_FLAGS or "=" in argument else 2
-    return list(arguments[:index]), list(arguments[index:])
 
 
 def _parsers() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
@@ -83,7 +55,7 @@ def _parsers() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
         help="say what can be intercepted in this interpreter, and why not",
         description="Say what can be intercepted in this interpreter, and why not.",
     )
-    doctor_parser.set_defaults(command=doctor)
+    doctor_parser.set_defaults(command="doctor")
     return parser, run_parser
 
 
@@ -96,12 +68,12 @@ def _add_run(commands: Any) -> argparse.ArgumentParser:  # noqa: ANN401 - argpar
         allow_abbrev=False,
     )
     parser.add_argument(
-        "--scope", choices=SCOPES, default=DEFAULT_SCOPE, help="which allocations are recorded"
+        "--scope", choices=SCOPES, default=Asked.scope, help="which allocations are recorded"
     )
     parser.add_argument(
         "--check",
         type=_checks,
-        default=list(DEFAULT_CHECKS),
+        default=Asked.check,
         metavar="NAME[,NAME...]",
         help=f"what is done to recorded blocks: {', '.join(CHECKS)}, or none",
     )
@@ -109,7 +81,7 @@ def _add_run(commands: Any) -> argparse.ArgumentParser:  # noqa: ANN401 - argpar
     parser.add_argument(
         "--native-stacks",
         choices=NATIVE_STACKS,
-        default=DEFAULT_NATIVE_STACKS,
+        default=Asked.native_stacks,
         help="how much of the native stack is taken",
     )
     parser.add_argument(
@@ -129,7 +101,7 @@ def _add_run(commands: Any) -> argparse.ArgumentParser:  # noqa: ANN401 - argpar
     parser.add_argument(
         "-q", "--quiet", action="store_true", help="print no report when the program has ended"
     )
-    parser.set_defaults(command=run)
+    parser.set_defaults(command="run")
     return parser
 
 
@@ -155,7 +127,7 @@ def _add_report(commands: Any) -> None:  # noqa: ANN401
         "report", help="print a saved report", description="Print a saved report."
     )
     parser.add_argument("file", type=Path, metavar="FILE", help="a report in JSON")
-    parser.add_argument("--format", choices=FORMATS, default="text", help="default: text")
+    parser.add_argument("--format", choices=REPORT_FORMATS, default="text", help="default: text")
     _add_all_frames(parser)
     parser.add_argument(
         "--sysroot",
@@ -164,7 +136,7 @@ def _add_report(commands: Any) -> None:  # noqa: ANN401
         help="name native frames from the files under DIR ('/': those of this machine)",
     )
     _add_suppressions(parser)
-    parser.set_defaults(command=report)
+    parser.set_defaults(command="report")
 
 
 def _add_all_frames(parser: argparse.ArgumentParser) -> None:

@@ -3,16 +3,9 @@
 from __future__ import annotations
 
 import os
-import resource
 import signal
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from heapledger.cli.witness import Witness
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 FORWARDED = (
     signal.SIGINT,
@@ -33,13 +26,16 @@ KILLED_STATUS_BASE = 128
 """A shell gives a program killed by signal N the status 128 + N."""
 
 
-@dataclass(frozen=True, slots=True)
 class Ending:
     """How the process `process` ended: with a status, or by a signal."""
 
-    process: int
-    status: int
-    signal: int | None = None
+    __slots__ = ("process", "signal", "status")
+
+    def __init__(self, process: int, status: int, signal: int | None = None) -> None:
+        """Say it."""
+        self.process = process
+        self.status = status
+        self.signal = signal
 
     def described(self) -> str:
         """Return the ending as a clause."""
@@ -51,6 +47,8 @@ class Ending:
         """End this process by the same signal, without a core file: there is one already."""
         if self.signal is None:
             return
+        import resource
+
         _, hard_limit = resource.getrlimit(resource.RLIMIT_CORE)
         resource.setrlimit(resource.RLIMIT_CORE, (0, hard_limit))
         if self.signal != signal.SIGKILL:
@@ -61,7 +59,7 @@ class Ending:
 
 def run_child(command: list[str], environment: dict[str, str]) -> Ending:
     """Run a command to its end with our standard streams, forwarding signals."""
-    with _blocked_signals() as mask_before, Witness(FORWARDED) as witness:
+    with _BlockedSignals() as mask_before, Witness(FORWARDED) as witness:
         process = os.posix_spawn(
             command[0],
             command,
@@ -79,17 +77,20 @@ def run_child(command: list[str], environment: dict[str, str]) -> Ending:
                 return _ending(process, status)
 
 
-@contextmanager
-def _blocked_signals() -> Iterator[set[int]]:
-    """Hold the signals back, so that they are waited for; yields the mask from before."""
-    mask_before = signal.pthread_sigmask(signal.SIG_BLOCK, AWAITED)
-    try:
-        yield {int(number) for number in mask_before}
-    finally:
+class _BlockedSignals:
+    """Holds the signals back, so that they are waited for; gives the mask from before."""
+
+    def __enter__(self) -> set[int]:
+        """Hold them back."""
+        self._mask_before = signal.pthread_sigmask(signal.SIG_BLOCK, AWAITED)
+        return {int(number) for number in self._mask_before}
+
+    def __exit__(self, *_: object) -> None:
+        """Let them through again."""
         # What arrived together with the program's end was meant for the program.
         while signal.sigtimedwait(AWAITED, 0) is not None:
             pass
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask_before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._mask_before)
 
 
 def _forward(number: int, process: int, witness: Witness) -> None:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import shutil
-import sys
-import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from heapledger import reports
+from heapledger.cli.directory import JSON_SUFFIX
 from heapledger.cli.files import write_whole
+from heapledger.cli.standard_error import complain, show
 from heapledger.errors import HeapledgerError
 
 if TYPE_CHECKING:
     from heapledger.cli.child import Ending
+    from heapledger.cli.directory import Directory
     from heapledger.reports import Report
 
 
@@ -24,22 +23,17 @@ LEAK = "leak"
 
 
 class Collection:
-    """A directory that only this user can read, for as long as the `with` lasts."""
+    """What the processes of a run left in its directory."""
 
-    def __init__(self) -> None:
-        """Make the directory (mode 0700)."""
-        self._directory = Path(tempfile.mkdtemp(prefix="heapledger-"))
-
-    @property
-    def pattern(self) -> str:
-        """The file name for the option `json`; the library puts the process number for `%p`."""
-        return str(self._directory / "%p.json")
+    def __init__(self, directory: Directory) -> None:
+        """Know the directory."""
+        self._directory = Path(directory.path)
 
     def report(self, ending: Ending, command: list[str], suppressions: Path | None) -> Report:
         """Return the program's report; what its child processes wrote is in "children"."""
         own: Report | None = None
         children: list[Report] = []
-        for path in sorted(self._directory.glob("*.json")):
+        for path in sorted(self._directory.glob(f"*{JSON_SUFFIX}")):
             report = self._read(path, suppressions)
             if report is None:
                 continue
@@ -65,21 +59,11 @@ class Collection:
         """Print the report on stderr, for people. A closed stderr is nobody's loss."""
         if report.get("missing") and not report.get(reports.CHILDREN):
             return
-        with contextlib.suppress(OSError, ValueError):
-            sys.stderr.write(reports.text_of(report, suppressions, all_frames=all_frames))
-            sys.stderr.flush()
+        show(reports.text_of(report, suppressions, all_frames=all_frames))
 
     def has_findings(self, report: Report) -> bool:
         """Tell whether anything was found that no suppression hides."""
         return any(True for _ in reports.unsuppressed(report))
-
-    def __enter__(self) -> Self:
-        """Give the collection to the `with` statement."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Remove the directory and what is in it."""
-        shutil.rmtree(self._directory, ignore_errors=True)
 
     def _read(self, path: Path, suppressions: Path | None) -> Report | None:
         try:
@@ -108,12 +92,6 @@ def _with_leaks_judged(report: Report) -> Report:
     limits = report.get("limits", {})
     count = len(report["findings"]) - len(judged) + limits.get(counter, 0)
     return report | {"findings": judged, "limits": limits | {counter: count}}
-
-
-def complain(sentence: str) -> None:
-    """Say on stderr what went wrong with the run itself."""
-    with contextlib.suppress(OSError, ValueError):
-        print(f"heapledger: {sentence}", file=sys.stderr, flush=True)
 
 
 def _absent(ending: Ending, command: list[str]) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from heapledger import reports
 from heapledger.errors import FileError, UsageError
 
 
@@ -21,6 +20,8 @@ def checked_suppressions(path: Path | None) -> Path | None:
         raise UsageError(f"the suppressions file {path} does not exist")
     if path.is_dir() or not os.access(path, os.R_OK):
         raise UsageError(f"the suppressions file {path} cannot be read")
+    from heapledger import reports
+
     try:
         reports.with_suppressions(reports.empty({}), path)
     except FileError as error:

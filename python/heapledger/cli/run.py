@@ -4,31 +4,33 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from heapledger import options as session_options
-from heapledger._native import interface
-from heapledger.cli.child import Ending, run_child
-from heapledger.cli.collected import Collection
-from heapledger.cli.files import checked_suppressions, writable
+from heapledger._native import place
+from heapledger.cli.child import run_child
+from heapledger.cli.directory import JSON_SUFFIX, TEXT_SUFFIX, Directory
+from heapledger.cli.standard_error import show
 from heapledger.errors import StateError, UsageError
 
+# Not from `typing`: the command line does without its import.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import argparse
+    from heapledger.cli.asked import Asked
+    from heapledger.cli.child import Ending
 
 PRELOAD = "LD_PRELOAD"
 PRELOAD_SEPARATORS = " :"
 """What the dynamic linker splits `LD_PRELOAD` at; there is no way to escape them."""
 
+GLIBC = "CS_GNU_LIBC_VERSION"
 
-def run(options: argparse.Namespace) -> int:
+
+def run(options: Asked) -> int:
     """Run the program; return its exit status, or that of `--error-exitcode`.
 
     When the program was killed by a signal, this process ends by the same signal.
     """
-    json_file = writable(options.json, "report file")
-    suppressions = checked_suppressions(options.suppressions)
+    _check_files(options)
     command = _command(options.program)
     chosen = session_options.session_options(options.scope, options.check, options.native_stacks)
     chosen |= session_options.check_options(
@@ -39,26 +41,46 @@ def run(options: argparse.Namespace) -> int:
     )
     if options.all_leaks:
         chosen |= session_options.ALL_LEAKS
-    _refuse_unsupported(chosen)
-    with Collection() as collection:
-        environment = _environment(chosen, collection)
-        ending = run_child(command, environment)
-        report = collection.report(ending, command, suppressions)
-        if json_file is not None:
-            collection.save(report, json_file)
-        if not options.quiet:
-            collection.print(report, suppressions, all_frames=options.all_frames)
-        found = collection.has_findings(report)
+    if not _is_known_to_work(options):
+        _refuse_unsupported(chosen)
+    with Directory() as directory:
+        ending = run_child(command, _environment(options, chosen, directory))
+        found = _report(options, ending, command, directory)
     if found and options.error_exitcode is not None:
         return int(options.error_exitcode)
-    return _same_ending(ending)
+    if ending.signal is not None:
+        ending.repeat()
+    return ending.status
+
+
+def _check_files(options: Asked) -> None:
+    """Check the files that were named, before anything runs.
+
+    Raises:
+        UsageError: one cannot be read or written.
+    """
+    if options.json is None and options.suppressions is None:
+        return
+    from heapledger.cli.files import checked_suppressions, writable
+
+    writable(options.json, "report file")
+    checked_suppressions(options.suppressions)
 
 
 def _command(program: list[str]) -> list[str]:
     script = program[0]
-    if script not in {"-m", "-"} and not Path(script).exists():
+    if script not in {"-m", "-"} and not os.path.exists(script):
         raise UsageError(f"there is no script {script}")
     return [sys.executable, *program]
+
+
+def _is_known_to_work(options: Asked) -> bool:
+    """Tell whether the session can be had for certain, without loading the library to try."""
+    machine = os.uname()
+    is_supported = machine.sysname == "Linux" and machine.machine == "x86_64"
+    is_usual = set(options.check) <= set(session_options.DEFAULT_CHECKS)
+    is_alone = PRELOAD not in os.environ and session_options.VARIABLE not in os.environ
+    return is_supported and GLIBC in os.confstr_names and is_usual and is_alone
 
 
 def _refuse_unsupported(chosen: dict[str, str]) -> None:
@@ -67,6 +89,8 @@ def _refuse_unsupported(chosen: dict[str, str]) -> None:
     Raises:
         UnsupportedError, UsageError: the library says why not.
     """
+    from heapledger._native import interface
+
     try:
         interface.start(session_options.option_text(chosen))
     except StateError:
@@ -74,24 +98,58 @@ def _refuse_unsupported(chosen: dict[str, str]) -> None:
     interface.stop()
 
 
-def _environment(chosen: dict[str, str], collection: Collection) -> dict[str, str]:
+def _environment(options: Asked, chosen: dict[str, str], directory: Directory) -> dict[str, str]:
     """Return the program's environment: ours, the library preloaded, the options of the session."""
     environment = dict(os.environ)
-    library = interface.library_path()
-    if library is None or any(mark in str(library) for mark in PRELOAD_SEPARATORS):
-        raise UsageError(
-            f"the library {library} cannot be preloaded: its path is unknown or contains a space "
-            f"or a colon; set HEAPLEDGER_LIBRARY to a copy elsewhere"
-        )
     before = environment.get(PRELOAD)
-    environment[PRELOAD] = f"{library}:{before}" if before else str(library)
-    ours = {"json": collection.pattern, "run_by": str(os.getpid())}
+    library = _library(before)
+    environment[PRELOAD] = f"{library}:{before}" if before else library
+    ours = {"json": directory.pattern(JSON_SUFFIX), "run_by": str(os.getpid())}
+    if options.is_plain and not options.quiet:
+        ours["text"] = directory.pattern(TEXT_SUFFIX)
     values = session_options.environment_options() | chosen | ours
     environment[session_options.VARIABLE] = session_options.option_text(values)
     return environment
 
 
-def _same_ending(ending: Ending) -> int:
-    if ending.signal is not None:
-        ending.repeat()
-    return ending.status
+def _library(preloaded: str | None) -> str:
+    """Return the library's file: the one that is in this process already, if that may be.
+
+    Raises:
+        LibraryNotFoundError: there is none.
+        UsageError: it cannot be preloaded.
+    """
+    if preloaded:
+        from heapledger._native import interface
+
+        path = interface.library_path()
+        library = "" if path is None else str(path)
+    else:
+        library = place.existing_file_name()
+    if not library or any(mark in library for mark in PRELOAD_SEPARATORS):
+        raise UsageError(
+            f"the library {library} cannot be preloaded: its path is unknown or contains a space "
+            f"or a colon; set HEAPLEDGER_LIBRARY to a copy elsewhere"
+        )
+    return library
+
+
+def _report(options: Asked, ending: Ending, command: list[str], directory: Directory) -> bool:
+    """Report what was found; tell whether it was anything."""
+    if options.is_plain:
+        # Whether there are findings is of no consequence.
+        if options.quiet and directory.has_report(ending.process):
+            return False
+        text = directory.only_text(ending.process)
+        if text is not None:
+            show(text)
+            return False
+    from heapledger.cli.collected import Collection
+
+    collection = Collection(directory)
+    report = collection.report(ending, command, options.suppressions)
+    if options.json is not None:
+        collection.save(report, options.json)
+    if not options.quiet:
+        collection.print(report, options.suppressions, all_frames=options.all_frames)
+    return collection.has_findings(report)

@@ -10,10 +10,12 @@ from __future__ import annotations
 import os
 import select
 import signal
-from typing import TYPE_CHECKING, NoReturn, Self
 
+# Not from `typing`: the command line does without its import.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection
+    from typing import NoReturn, Self
 
 ANSWER_SECONDS = 0.1
 """How long the witness may take to tell what it got; it only waits for signals."""

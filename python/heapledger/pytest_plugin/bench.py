@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from heapledger import reports
 from heapledger.failure_text import trimmed
-from heapledger.growth import COLLECTION_MAX
+from heapledger.growing import COLLECTION_MAX
 from heapledger.pytest_plugin.baseline import site_of
 from heapledger.pytest_plugin.verdict import (
     FAILS,

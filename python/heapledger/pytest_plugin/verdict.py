@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from heapledger.growth import per_run_text, recurring
+from heapledger.growing import per_run_text, recurring
 from heapledger.stretches import resized, with_amounts
 
 if TYPE_CHECKING:

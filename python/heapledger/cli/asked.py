@@ -25,6 +25,10 @@ class Asked:
     scope: str = DEFAULT_SCOPE
     check: Sequence[str] = DEFAULT_CHECKS
     native_stacks: str = DEFAULT_NATIVE_STACKS
+    quarantine_blocks: str | None = None
+    quarantine_bytes: str | None = None
+    guard: str | None = None
+    check_every: str | None = None
     all_leaks: bool = False
     all_frames: bool = False
     json: Path | None = None
@@ -32,6 +36,12 @@ class Asked:
     error_exitcode: int | None = None
     quiet: bool = False
     program: list[str]
+
+    @property
+    def has_plain_checks(self) -> bool:
+        """Whether the checks are some of the usual ones, in their usual way."""
+        ways = (self.quarantine_blocks, self.quarantine_bytes, self.guard, self.check_every)
+        return set(self.check) <= set(DEFAULT_CHECKS) and ways == (None, None, None, None)
 
     @property
     def is_plain(self) -> bool:

@@ -78,9 +78,8 @@ def _is_known_to_work(options: Asked) -> bool:
     """Tell whether the session can be had for certain, without loading the library to try."""
     machine = os.uname()
     is_supported = machine.sysname == "Linux" and machine.machine == "x86_64"
-    is_usual = set(options.check) <= set(session_options.DEFAULT_CHECKS)
     is_alone = PRELOAD not in os.environ and session_options.VARIABLE not in os.environ
-    return is_supported and GLIBC in os.confstr_names and is_usual and is_alone
+    return is_supported and GLIBC in os.confstr_names and options.has_plain_checks and is_alone
 
 
 def _refuse_unsupported(chosen: dict[str, str]) -> None:

@@ -15,7 +15,7 @@ from heapledger.pytest_plugin.rules import Rules, with_markers
 from heapledger.pytest_plugin.subjects import fixture_subject
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
     from heapledger.pytest_plugin.bench import Bench
     from heapledger.pytest_plugin.subjects import Subject
@@ -71,10 +71,14 @@ class Fixtures:
             self._timeline.leave(subject)
             self._ended.append(subject)
 
-    def ended(self) -> Ended:
-        """Judge the fixtures that have ended since the last call: pytest has let go of them."""
+    def ended(self, let_go: Callable[[], None] = lambda: None) -> Ended:
+        """Judge the fixtures that have ended since the last call.
+
+        pytest has let go of them, but for the test after which they ended: that is what `let_go`
+        is for.
+        """
         ended, self._ended = self._ended, []
-        judgements = (self._bench.judgement_on(subject, lambda: None) for subject in ended)
+        judgements = (self._bench.judgement_on(subject, let_go) for subject in ended)
         told = [judgement for judgement in judgements if judgement is not None]
         return Ended(told, [subject.key for subject in ended])
 

@@ -5,6 +5,7 @@ Another plugin may run a test several times; each attempt has a window of its ow
 
 from __future__ import annotations
 
+import builtins
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from heapledger.pytest_plugin.subjects import Subject
     from heapledger.pytest_plugin.timeline import Timeline
 
+DISPLAYED = "_"
+"""The builtin name of the value that an interactive prompt, or a doctest, has shown last."""
+
 
 class Window:
     """Hooks that open and close the window of each test."""
@@ -34,6 +38,7 @@ class Window:
         self._told = told
         self._subject: Subject | None = None
         self._remaking = False
+        self._displayed: object = None
         self.attempt: AttemptReports | None = None
 
     @property
@@ -52,6 +57,7 @@ class Window:
         except pytest.UsageError as error:
             rules, complaint = Rules(enabled=False), str(error)
         self._subject = test_subject(item, rules)
+        self._displayed = vars(builtins).get(DISPLAYED)
         self._timeline.enter(self._subject)
         result = yield
         if complaint is not None:
@@ -82,15 +88,23 @@ class Window:
 
     def _judge(self, item: pytest.Item, subject: Subject, attempt: AttemptReports) -> None:
         subject.failed = attempt.has_failed
-        judgement = self._bench.judgement_on(subject, lambda: _let_go(item))
+        judgement = self._bench.judgement_on(subject, lambda: self._let_go(item))
+        fixtures = self._fixtures.ended(lambda: self._let_go(item))
         self._remaking = True
         try:
-            attempt.tell(item, judgement, self._fixtures.ended())
+            attempt.tell(item, judgement, fixtures)
         finally:
             self._remaking = False
 
+    def _let_go(self, item: pytest.Item) -> None:
+        """Drop what is held of a finished test by pytest, and by the display of a doctest."""
+        _drop_arguments(item)
+        names = vars(builtins)
+        if hasattr(item, "dtest") and names.get(DISPLAYED) is not self._displayed:
+            del names[DISPLAYED]
 
-def _let_go(item: pytest.Item) -> None:
+
+def _drop_arguments(item: pytest.Item) -> None:
     """Drop what pytest holds of a finished test: its arguments, and the instance of its class."""
     arguments = getattr(item, "funcargs", None)
     if arguments:

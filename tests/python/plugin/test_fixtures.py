@@ -325,3 +325,23 @@ def test_the_fixture_heapledger_watch(suite: Suite) -> None:
     )
     suite.run("--no-heapledger").assert_outcomes(passed=2)
     suite.run().assert_outcomes(passed=1, failed=1)
+
+
+@pytest.mark.parametrize("scope", ["class", "module", "package", "session"])
+def test_an_object_that_goes_with_its_fixture_is_clean(suite: Suite, scope: str) -> None:
+    # The last test that had it as an argument ends together with the fixture.
+    suite.write(
+        f"""
+        import pytest
+        import heapledger
+
+        @pytest.fixture(scope={scope!r})
+        def block():
+            return heapledger.allocate(30)
+
+        class TestBlock:
+            def test_first(self, block): pass
+            def test_last(self, block): pass
+        """
+    )
+    suite.run().assert_outcomes(passed=2)

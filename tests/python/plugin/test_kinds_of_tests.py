@@ -149,3 +149,15 @@ def test_doctests_of_modules_and_files(suite: Suite) -> None:
             "FAILED test_text.txt::test_text.txt - heapledger: 1 block, 40 bytes left behind",
         ]
     )
+
+
+def test_what_a_doctest_displays_last_is_clean(suite: Suite) -> None:
+    suite.write(
+        """
+        >>> import heapledger
+        >>> heapledger.allocate(10) # doctest: +ELLIPSIS
+        <heapledger...>
+        """,
+        "test_display.txt",
+    )
+    suite.run("test_display.txt").assert_outcomes(passed=1)

@@ -220,6 +220,10 @@ impl Search {
         let mut words = Vec::new();
         for start in (range.start.next_multiple_of(WORD)..range.end).step_by(CHUNK_BYTES) {
             let end = range.end.min(start + CHUNK_BYTES);
+            // A withheld block of gigabytes would use up what may be copied.
+            if outside(start..end, passed_over).next().is_none() {
+                continue;
+            }
             self.copied_byte_count += end - start;
             if self.copied_byte_count >= SEARCHED_BYTE_MAX {
                 self.is_complete = false;
@@ -347,4 +351,31 @@ fn outside(
         }
         None
     })
+}
+
+#[cfg(all(test, not(any(loom, miri))))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_passed_over_as_a_whole_is_not_copied() {
+        let memory = vec![7_usize; 3 * CHUNK_BYTES / WORD];
+        let start = memory.as_ptr().addr();
+        let range = start..start + 3 * CHUNK_BYTES;
+        let mut search = Search {
+            walk: Walk::over(std::iter::empty()),
+            passed_over: Vec::new(),
+            copied_byte_count: 0,
+            is_complete: true,
+            buffer: vec![0; CHUNK_BYTES],
+        };
+        let mut seen = 0;
+        let passed_over = [
+            start - 64..start + 2 * CHUNK_BYTES,
+            range.end - 64..range.end,
+        ];
+        search.search(&range, &passed_over, |_, _, words| seen += words.len());
+        assert_eq!(search.copied_byte_count, CHUNK_BYTES);
+        assert_eq!(seen, (CHUNK_BYTES - 64) / WORD);
+    }
 }

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_WARM_UP_COUNT = 4_000
+_WARM_UP_COUNT = 20_000
 _WARM_UP_SECONDS = 0.2
 """Longer than interception waits before it looks at fresh libraries a second time."""
 

@@ -11,7 +11,7 @@ namespace {
 constexpr long RING_LENGTH = 512;
 
 // Beyond the limits of a quarantine: from then on each release takes a block out.
-constexpr long WARM_UP_COUNT = 4'000;
+constexpr long WARM_UP_COUNT = 20'000;
 
 // Keeps the compiler from leaving a pair out.
 void *volatile sink;

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Self
 from heapledger import reports
 from heapledger._native import interface
 from heapledger.errors import LeakError, UsageError
+from heapledger.occurrences import Occurrences
 from heapledger.records import Finding
-from heapledger.session import findings_since, mark, stats
+from heapledger.session import mark, stats
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +33,7 @@ class Watch:
         """Begin now."""
         self._stats_before = stats()
         self._mark: Mark = mark()
+        self._occurrences = Occurrences()
         self._leaks: list[dict[str, Any]] | None = None
         self._findings: list[Finding] | None = None
         self._stats: Stats | None = None
@@ -46,9 +48,8 @@ class Watch:
 
     @property
     def findings(self) -> list[Finding]:
-        """The errors detected inside, leaks not included."""
-        found = findings_since(self._mark) if self._findings is None else self._findings
-        return list(found)
+        """The errors detected inside, leaks not included; `count` is how often, inside."""
+        return list(self._found() if self._findings is None else self._findings)
 
     @property
     def stats(self) -> Stats:
@@ -66,7 +67,7 @@ class Watch:
         if interface.leak_count_since(self._mark.number):
             gc.collect()
         self._leaks = interface.leaks_since(self._mark.number)
-        self._findings = findings_since(self._mark)
+        self._findings = self._found()
         self._stats = stats().since(self._stats_before)
 
     def __enter__(self) -> Self:
@@ -81,6 +82,9 @@ class Watch:
     ) -> None:
         """End the watch."""
         self.end()
+
+    def _found(self) -> list[Finding]:
+        return [Finding.from_dict(found) for found in self._occurrences.new(self._mark.number)]
 
     def _leak_records(self) -> list[dict[str, Any]]:
         return interface.leaks_since(self._mark.number) if self._leaks is None else self._leaks

@@ -47,8 +47,10 @@ def test_what_was_there_before_does_not_count() -> None:
 def test_the_same_error_again_is_seen_again() -> None:
     for _ in range(3):
         with heapledger.watch() as w:
-            double_free()
-        assert [finding.kind for finding in w.findings] == ["double-free"]
+            for _ in range(2):
+                double_free()
+        [finding] = w.findings
+        assert (finding.kind, finding.count) == ("double-free", 2)
 
 
 def test_watches_nest() -> None:

@@ -8,14 +8,12 @@ native memory costs two looks at the ledger's totals.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from heapledger._native import interface
+from heapledger.occurrences import Occurrences
 from heapledger.pytest_plugin.subjects import AROUND, Subject
 from heapledger.stretches import Stretch
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 CHECKED_BLOCK_MAX = 1_000
 """Blocks in the ledger up to which damage is looked for when any subject leaves; with more, only
@@ -45,9 +43,8 @@ class Timeline:
     def __init__(self, session: Subject) -> None:
         """Begin with the session's own time."""
         self._turns = [_Turn(session, AROUND)]
-        self._counts: dict[str, int] = {}
         self._begin = self._reading(None)
-        self._new_errors(0)
+        self._occurrences = Occurrences()
 
     @property
     def subject(self) -> Subject:
@@ -85,7 +82,7 @@ class Timeline:
         turn, begin = self._turns[-1], self._begin
         end = self._reading(begin, is_checked, is_last)
         if end.errors != begin.errors:
-            for error in self._new_errors(begin.mark):
+            for error in self._occurrences.take_new(begin.mark):
                 _book(turn.subject, error)
         if end.allocated != begin.allocated:
             turn.subject.parts.setdefault(turn.part, []).append(Stretch(begin.mark, end.mark))
@@ -106,18 +103,6 @@ class Timeline:
         if before is not None and (before.allocated, before.errors) == (allocated, errors):
             return before
         return _Reading(allocated, errors, interface.mark())
-
-    def _new_errors(self, mark: int) -> Iterable[dict[str, Any]]:
-        """Return the findings that occurred since `mark`, with the number of new occurrences."""
-        new = []
-        for finding in interface.findings_since(mark):
-            # The place of a pointer is no part of the fingerprint.
-            name = f"{finding['fingerprint']} {finding['message']}"
-            count = finding["count"] - self._counts.get(name, 0)
-            self._counts[name] = finding["count"]
-            if count > 0:
-                new.append(finding | {"count": count})
-        return new
 
 
 def _book(subject: Subject, error: dict[str, Any]) -> None:

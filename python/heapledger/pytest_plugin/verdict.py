@@ -38,8 +38,6 @@ BASELINE = "baseline"
 ALLOWED = "allowed"
 EXPECTED = "expected"
 
-REFUSED_KINDS = frozenset({"mismatched-free", "invalid-free"})
-"""Errors whose release is not carried out, so that the block stays."""
 
 REASONS = {
     FAILS: "failing",
@@ -99,8 +97,7 @@ class Facts:
 def judged(facts: Facts, rules: Rules) -> list[Entry]:
     """Return the entries of a subject, errors first, then most blocks; limits are not applied."""
     errors = [Entry(error, _of_error(error, rules), error["count"], 0) for error in facts.errors]
-    around = (_without_refused(leak, facts.errors) for leak in facts.around.values())
-    leaks = [_once(leak, rules) for leak in around if leak is not None]
+    leaks = [_once(leak, rules) for leak in facts.around.values()]
     leaks += _repeated(facts.runs, rules) if facts.runs else []
     for entry in leaks:
         if entry.verdict == FAILS and not rules.counts("leak"):
@@ -131,22 +128,6 @@ def _of_error(error: Finding, rules: Rules) -> str:
     if rules.counts(error["kind"]):
         return FAILS
     return UNASKED if rules.kinds is not None else DOUBTFUL
-
-
-def _without_refused(leak: Finding, errors: Sequence[Finding]) -> Finding | None:
-    """Take out the blocks whose release was wrong and therefore refused: that is told already."""
-    allocated = leak["stacks"]["allocated"]
-    refused = [
-        error
-        for error in errors
-        if error["kind"] in REFUSED_KINDS and error["stacks"].get("allocated") == allocated
-    ]
-    if not refused:
-        return leak
-    blocks = leak["blocks"] - sum(error["count"] for error in refused)
-    if blocks <= 0:
-        return None
-    return resized(leak, blocks, leak["bytes"] * blocks // leak["blocks"])
 
 
 def _once(leak: Finding, rules: Rules) -> Entry:

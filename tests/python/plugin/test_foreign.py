@@ -207,8 +207,7 @@ def test_every_verdict_in_random_order(
 
 
 def test_functions_that_were_looked_up_before_the_session_are_seen(foreign: Suite) -> None:
-    # pytest imports a conftest before any session of a plugin can begin.
-    foreign.write("import binding\n", "conftest.py")
+    foreign.write("import binding\n", "early.py")
     foreign.write(
         """
         from binding import lib, libc
@@ -221,7 +220,8 @@ def test_functions_that_were_looked_up_before_the_session_are_seen(foreign: Suit
             for _ in range(2): libc.free(block)
         """
     )
-    result = foreign.run_apart()
+    # Plugins of the command line are imported before ours is asked for anything.
+    result = foreign.run_apart(plugins=("early",))
     result.assert_outcomes(passed=1, failed=2)
     result.stdout.fnmatch_lines(
         [

@@ -450,6 +450,22 @@ hl_status hl_note_double_release(const struct hl_block_info *block);
 hl_status hl_family_declare(const char *allocate_name, const char *release_name, uint32_t *family);
 
 /**
+ * Notes a view of the live block that `pointer` lies in (an array, a buffer that Python lends out)
+ * and gives it a number. While it is alive, `hl_free` and `hl_realloc` refuse the block, and a release
+ * by anybody else is a finding. `HL_NOT_FOUND` when there is no such block, or no room.
+ *
+ * Duties of the caller:
+ * * `view` is null or a place for one number.
+ */
+hl_status hl_view_begin(const void *pointer,
+                        uint64_t *view);
+
+/**
+ * Notes that a view is gone. `HL_NOT_FOUND` when there is none of this number.
+ */
+hl_status hl_view_end(uint64_t view);
+
+/**
  * Finds the interpreter of this process and begins to read its frames; harmless to repeat. Writes
  * JSON: `{"status": "connected" | "not-python" | "unsupported" | "turned-off", "version",
  * "free_threaded", "reason"}`.

@@ -24,11 +24,12 @@ if TYPE_CHECKING:
 class Memory:
     """Writable bytes for NumPy to lay an array over; keeps `owner` alive."""
 
-    __slots__ = ("__array_interface__", "__weakref__", "owner")
+    __slots__ = ("__array_interface__", "__weakref__", "lent", "owner")
 
-    def __init__(self, address: int, byte_count: int, owner: object) -> None:
-        """Describe `byte_count` bytes from `address`."""
+    def __init__(self, address: int, byte_count: int, owner: object, lent: object = None) -> None:
+        """Describe `byte_count` bytes from `address`; `lent` ends with this object."""
         self.owner = owner
+        self.lent = lent
         self.__array_interface__ = {
             "version": 3,
             "typestr": "|u1",

@@ -16,6 +16,7 @@ from heapledger import arrays, origins, places
 from heapledger._native import pointers
 from heapledger.errors import ExportedBufferError, ReleasedError
 from heapledger.owners import call_plainly
+from heapledger.views import Lent
 
 if TYPE_CHECKING:
     import ctypes
@@ -98,7 +99,7 @@ class Block:
         self._process = os.getpid()
         # Re-entrant: a garbage collection inside may release other blocks, or ask for this one.
         self._lock = threading.RLock()
-        self._exports: dict[int, weakref.ref[Any]] = {}
+        self._exports: dict[int, tuple[weakref.ref[Any], Lent]] = {}
         _file(self)
 
     @property
@@ -224,6 +225,8 @@ class Block:
             return
         call = _call_plainly if _is_finalizing() else _call
         self._stage = "released"
+        # Those whose end was not told: what collects garbage in cycles calls nobody back.
+        self._exports.clear()
         if self._owner.announce(call):
             self._owner.carry_out(call)
 
@@ -265,7 +268,7 @@ class Block:
             self._refuse_when_released()
             export = make()
             reference = weakref.ref(export, lambda dead: exports.pop(id(dead), None))
-            exports[id(reference)] = reference
+            exports[id(reference)] = (reference, Lent(self.address))
         return export
 
     def _refuse_when_released(self) -> None:

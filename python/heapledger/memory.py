@@ -23,6 +23,7 @@ from heapledger.errors import (
 )
 from heapledger.families import family_of
 from heapledger.owners import AdoptedOwner, AllocatedOwner, ForeignOwner, Owner, RecordingOwner
+from heapledger.views import Lent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -145,7 +146,7 @@ def array(pointer: object, dtype: npt.DTypeLike, shape: Shape = None) -> npt.NDA
         return block._array_at(known.offset, dtype, shape)
     byte_count = known.size - known.offset
     plan = arrays.planned(byte_count, dtype, shape)
-    return arrays.laid_over(arrays.Memory(address, byte_count, None), plan)
+    return arrays.laid_over(arrays.Memory(address, byte_count, None, Lent(address)), plan)
 
 
 def _allocated(size: int, alignment: int, zero: bool) -> int | None:

@@ -72,6 +72,20 @@ pub fn released_before(record: &BlockRecord, attempt: Attempt, at: Occurrence) -
     about_block(kind, record, attempt, at)
 }
 
+/// The finding for a live block that is released, or resized, while `views` of it are alive.
+#[must_use]
+pub fn dangling(
+    record: &BlockRecord,
+    attempt: Attempt,
+    views: (u32, StackId),
+    at: Occurrence,
+) -> Finding {
+    Finding {
+        views: Some(views),
+        ..about_block(FindingKind::UseAfterFree, record, attempt, at)
+    }
+}
+
 /// The finding for a live block released by a function that may not release it.
 #[must_use]
 pub fn mismatched(record: &BlockRecord, attempt: Attempt, at: Occurrence) -> Finding {
@@ -259,6 +273,7 @@ fn blank(kind: FindingKind, at: Occurrence) -> Finding {
         here: at.here,
         thread: at.thread,
         access: Access::Unknown,
+        views: None,
         written: None,
         holding: Holding::Unknown,
         count: 1,

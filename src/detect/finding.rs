@@ -139,6 +139,8 @@ pub struct Finding {
     pub thread: ThreadNumber,
     /// How the memory was accessed, when that was seen happening.
     pub access: Access,
+    /// The views of a released block that dangle: how many, and where the first was made.
+    pub views: Option<(u32, StackId)>,
     /// What was written, when that was found afterwards.
     pub written: Option<Written>,
     /// What still holds the blocks of a leak.

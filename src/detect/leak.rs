@@ -83,6 +83,7 @@ fn none_yet(record: &BlockRecord, facts: BlockFacts, holding: Holding) -> Findin
         here: StackId::UNKNOWN,
         thread: record.allocated_by,
         access: Access::Unknown,
+        views: None,
         written: None,
         holding,
         count: 0,

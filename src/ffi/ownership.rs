@@ -116,6 +116,39 @@ pub unsafe extern "C" fn hl_family_declare(
     })
 }
 
+/// Notes a view of the live block that `pointer` lies in (an array, a buffer that Python lends out)
+/// and gives it a number. While it is alive, `hl_free` and `hl_realloc` refuse the block, and a release
+/// by anybody else is a finding. `HL_NOT_FOUND` when there is no such block, or no room.
+///
+/// # Safety
+/// * `view` is null or a place for one number.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hl_view_begin(pointer: *const c_void, view: *mut u64) -> HlStatus {
+    respond(|| {
+        if view.is_null() {
+            return HlStatus::NullPointer;
+        }
+        let Some(tracker) = tracker() else {
+            return HlStatus::OutOfMemory;
+        };
+        match tracker.begin_view(Address::new(pointer.addr()), EventPlace::UNKNOWN) {
+            // SAFETY: not null, so it is a place for one number.
+            Some(number) => unsafe { pointers::write(view, number) },
+            None => HlStatus::NotFound,
+        }
+    })
+}
+
+/// Notes that a view is gone. `HL_NOT_FOUND` when there is none of this number.
+#[unsafe(no_mangle)]
+pub extern "C" fn hl_view_end(view: u64) -> HlStatus {
+    respond(|| match tracker() {
+        Some(tracker) if tracker.end_view(view) => HlStatus::Ok,
+        Some(_) => HlStatus::NotFound,
+        None => HlStatus::OutOfMemory,
+    })
+}
+
 extern "C" fn adopt_from(pointer: *mut c_void, size: usize, caller: usize) -> HlStatus {
     adopt(pointer, size, FamilyId::ADOPTED, caller)
 }

@@ -27,7 +27,7 @@ const READ_TRY_COUNT: usize = 64;
 /// front of the block (`detect::size_word`).
 pub mod flag {
     /// Bits that are flags.
-    pub const BIT_COUNT: u32 = 10;
+    pub const BIT_COUNT: u32 = 11;
     /// A foreign call returned the block, or stored it through an out-parameter, to Python.
     pub const HANDED_TO_PYTHON: u32 = 1;
     /// The block was adopted: its memory does not come from an allocator we called.
@@ -49,6 +49,8 @@ pub mod flag {
     pub const REFUSED: u32 = 256;
     /// The block was intact at the last look at everything, and has not changed its state since.
     pub const VERIFIED: u32 = 512;
+    /// Python has, or has had, a view of the block that heapledger made.
+    pub const VIEWED: u32 = 1_024;
 }
 
 /// What a record says of its block: a consistent copy.

@@ -277,6 +277,7 @@ fn limits(snapshot: &Snapshot, capture: CaptureCounters) -> Limits {
     let others = [
         ("kept_block_count", kept_block_count),
         ("kept_byte_count", kept_byte_count),
+        ("view_dropped_count", snapshot.statistics.dropped_view_count),
         (
             "quarantine_evicted_block_count",
             snapshot.statistics.withheld.evicted_block_count,

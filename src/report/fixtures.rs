@@ -66,6 +66,7 @@ pub(super) fn error(kind: FindingKind, size: usize) -> Finding {
         here: StackId(3),
         thread: ThreadNumber(3),
         access: crate::detect::finding::Access::Unknown,
+        views: None,
         written: None,
         holding: crate::detect::reach::Holding::Unknown,
         count: 1,

@@ -1,5 +1,6 @@
 //! The sentence of a finding: what, where, whose. Pure text over plain data.
 
+use super::dangling;
 use super::model::{self, ForeignFunction, Frame, file_name};
 use super::number::{article, counted};
 use crate::detect::finding::Access;
@@ -26,6 +27,7 @@ pub fn error(finding: &Finding, names: &Names) -> String {
         FindingKind::DoubleFree => repeated("double free", finding, "first freed"),
         FindingKind::InvalidFree => invalid_free(finding),
         FindingKind::MismatchedFree => mismatched_free(finding, names),
+        FindingKind::UseAfterFree if finding.views.is_some() => dangling::sentence(finding),
         FindingKind::UseAfterFree => access("use after free", finding),
         FindingKind::HeapOverflow => access("heap overflow", finding),
         FindingKind::HeapUnderflow => access("heap underflow", finding),
@@ -246,7 +248,7 @@ fn with_state(block: &BlockFacts) -> String {
     }
 }
 
-fn sized_at(block: &BlockFacts) -> String {
+pub(super) fn sized_at(block: &BlockFacts) -> String {
     let size = size_of(block);
     let article = article(size);
     format!("{article} {size}-byte block at {}", block.address)
@@ -259,7 +261,7 @@ fn by_thread(thread: ThreadNumber) -> String {
     }
 }
 
-fn thread_apart(thread: ThreadNumber) -> String {
+pub(super) fn thread_apart(thread: ThreadNumber) -> String {
     match thread {
         ThreadNumber(0) => String::new(),
         ThreadNumber(number) => format!(", by thread {number}"),

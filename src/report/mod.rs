@@ -9,6 +9,8 @@
 //! Must never: run on the allocation path, read Python's memory, print, or change what it reports on.
 
 pub mod assemble;
+pub mod damage;
+mod dangling;
 pub mod escape;
 pub mod files;
 pub mod fingerprint;
@@ -26,6 +28,7 @@ pub mod number;
 pub mod resymbolize;
 pub mod saved;
 pub mod source;
+pub mod stacks;
 #[cfg(test)]
 mod strategies;
 pub mod suppress;

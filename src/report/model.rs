@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use super::damage::{Damage, Moment};
+pub use super::stacks::Stacks;
 use crate::detect::FindingKind;
-use crate::detect::imprint::MomentKind;
 
 /// What `schema` says in every report.
 pub const SCHEMA: &str = "heapledger.report";
@@ -263,14 +264,6 @@ impl Finding {
         self.kept_by.is_some()
     }
 
-    /// Whether `here` is where other memory came or went, which has nothing to do with the error.
-    #[must_use]
-    pub fn is_noticed_by_chance(&self) -> bool {
-        let chance = [MomentKind::Eviction, MomentKind::Neighbour];
-        let event = self.damage.as_ref().map(|damage| &damage.before.event);
-        event.is_some_and(|event| chance.iter().any(|kind| kind.name() == event))
-    }
-
     /// Whether this is a leak and not an error of one moment.
     #[must_use]
     pub fn is_leak(&self) -> bool {
@@ -308,32 +301,6 @@ impl Finding {
     }
 }
 
-/// What a write left where it should not have been.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Damage {
-    /// How far the first damaged byte lies from the start of the block; negative before it.
-    pub offset: i64,
-    /// From there to the last damaged byte, as far as was looked.
-    pub length: u64,
-    /// The first bytes found there, in hexadecimal.
-    pub found: String,
-    /// The last moment at which the damage was not there.
-    pub after: Moment,
-    /// The moment at which it was found.
-    pub before: Moment,
-}
-
-/// An end of the time in which something happened.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Moment {
-    /// `allocation`, `release`, `resize`, `check`, `eviction`, `neighbour` or `end`.
-    pub event: String,
-    /// Where, in words; empty when that is not known.
-    pub place: String,
-}
-
 /// The block that a finding is about.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -356,28 +323,6 @@ pub struct ForeignFunction {
     pub library: String,
     /// The function's name.
     pub name: String,
-}
-
-/// The stacks of a finding, innermost frame first. Empty: not known, or not of this kind.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Stacks {
-    /// Where the block was allocated.
-    pub allocated: Vec<Frame>,
-    /// Where it was released (of a double free: the first time).
-    pub released: Vec<Frame>,
-    /// Where the error was detected.
-    pub here: Vec<Frame>,
-}
-
-impl Stacks {
-    /// Every frame of every stack.
-    pub fn frames(&self) -> impl Iterator<Item = &Frame> {
-        self.here
-            .iter()
-            .chain(&self.released)
-            .chain(&self.allocated)
-    }
 }
 
 /// One frame of a stack. Empty text and zero mean "not known".

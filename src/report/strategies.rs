@@ -79,6 +79,7 @@ fn finding() -> impl Strategy<Value = Finding> {
         allocated,
         released,
         here,
+        viewed: Vec::new(),
     });
     (text, numbers, known, stacks, any::<bool>(), any::<bool>()).prop_map(
         |(text, numbers, known, stacks, suppressed, handed_to_python)| Finding {

@@ -183,6 +183,10 @@ impl Translator<'_> {
             allocated: self.frames(allocated),
             released: self.frames(released),
             here: self.frames(finding.here),
+            viewed: finding
+                .views
+                .map(|(_, made)| self.frames(made))
+                .unwrap_or_default(),
         }
     }
 

@@ -48,6 +48,7 @@ pub mod switching;
 mod top;
 mod truncation;
 pub mod verify;
+pub mod views;
 mod watch;
 
 use crate::capture::{Capture, EventPlace};
@@ -68,6 +69,7 @@ use once_cell::race::OnceBox;
 use release::Evicting;
 use session::Session;
 use top::TopChunk;
+use views::Views;
 use watch::Watch;
 
 /// Everything heapledger knows of this process.
@@ -87,6 +89,7 @@ pub struct Tracker {
     /// Whether blocks have glibc's words around them.
     heap_is_glibcs: bool,
     top: TopChunk,
+    views: Views,
     session: Session,
     watch: Watch,
     copied_results: CopiedResults,
@@ -169,6 +172,7 @@ impl Tracker {
             } else {
                 TopChunk::default()
             },
+            views: Views::default(),
             session: Session::new(),
             watch: Watch::default(),
             copied_results: CopiedResults::default(),

@@ -81,8 +81,14 @@ impl Tracker {
         if !diagnose::may_release(release.family, family) {
             return self.refuse_mismatch(*found, attempt, place);
         }
-        if found.flags() & flag::GUARDED != 0 {
-            return self.release_guarded(found, attempt, place);
+        let flags = found.flags();
+        if flags & (flag::GUARDED | flag::VIEWED) != 0 {
+            if flags & flag::VIEWED != 0 && self.leaves_views(found, attempt, &place) {
+                return ReleaseVerdict::Refused;
+            }
+            if flags & flag::GUARDED != 0 {
+                return self.release_guarded(found, attempt, place);
+            }
         }
         let withhold = release.may_withhold
             && self.session.is_on(Check::Quarantine)

@@ -109,6 +109,9 @@ impl Tracker {
         if !diagnose::may_release(family, owner) {
             return self.refuse_mismatch(found, attempt, place).into();
         }
+        if found.flags() & flag::VIEWED != 0 && self.leaves_views(&found, attempt, &place) {
+            return ResizeVerdict::Refused;
+        }
         let before = found.read();
         if let Some(record) = before.filter(|record| record.flags & flag::GUARDED != 0) {
             self.report_guarded_damage(&record, (MomentKind::Resize, place));

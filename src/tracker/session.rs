@@ -6,6 +6,7 @@
 use super::options::Options;
 pub use super::options::{Check, Scope};
 use super::references::HeldSearch;
+use super::views::HeldViews;
 use super::{Tracker, existing, switching};
 use crate::detect::Finding;
 use crate::detect::closed::HeldClosed;
@@ -326,6 +327,7 @@ struct HeldLocks {
     _closed: HeldClosed<'static>,
     _depot: HeldDepot<'static>,
     _last_search: HeldSearch<'static>,
+    _views: HeldViews<'static>,
 }
 
 thread_local! {
@@ -350,6 +352,7 @@ pub(super) extern "C" fn before_fork() {
         _closed: tracker.closed.hold(),
         _depot: tracker.quarantine.hold(),
         _last_search: tracker.last_search.hold(),
+        _views: tracker.views.hold(),
     };
     let _ = HELD.try_with(|held| held.replace(Some(ManuallyDrop::new(locks))));
 }

@@ -34,6 +34,8 @@ pub struct Statistics {
     pub kept: (u64, u64),
     /// Stacks of copied results (see the hints) that found no room.
     pub dropped_copied_result_count: u64,
+    /// Views that found no room.
+    pub dropped_view_count: u64,
     /// Blocks that were to be guarded and found no place.
     pub unguarded_block_count: u64,
     /// Occurrences of findings, in the order of [`FindingKind::ALL`].
@@ -161,6 +163,7 @@ impl Tracker {
             closed: self.closed.held(),
             kept: self.kept.totals(),
             dropped_copied_result_count: self.dropped_copied_result_count(),
+            dropped_view_count: self.views.dropped_count(),
             unguarded_block_count: self.guarded.refused_count(),
             findings: self.findings.counts(),
             dropped_finding_count: self.findings.dropped_count(),

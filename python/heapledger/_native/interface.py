@@ -6,7 +6,7 @@ Thread-safe: each function is. Sizes are bytes, addresses are integers.
 from __future__ import annotations
 
 import json
-from ctypes import byref, c_uint32
+from ctypes import byref, c_uint32, c_uint64
 from typing import TYPE_CHECKING, Any
 
 from heapledger._native.calls import check, library, number, text
@@ -58,6 +58,18 @@ def release(address: int, family: int) -> bool:
 def note_double_release(block: BlockStructure) -> None:
     """Record a double free of a block that the ledger may have forgotten."""
     check(library.hl_note_double_release(byref(block)))
+
+
+def begin_view(address: int) -> int:
+    """Note a view of the block that `address` lies in; return its number, 0 when there is none."""
+    view = c_uint64()
+    status = library.hl_view_begin(address, byref(view))
+    return 0 if status else view.value
+
+
+def end_view(number: int) -> None:
+    """Note that a view is gone."""
+    library.hl_view_end(number)
 
 
 def declare_family(allocate_name: str, release_name: str) -> int:

@@ -69,6 +69,8 @@ PROTOTYPES: dict[str, Prototype] = {
     "hl_disown": _status(c_void_p),
     "hl_release": _status(c_void_p, c_uint32),
     "hl_note_double_release": _status(POINTER(BlockStructure)),
+    "hl_view_begin": _status(c_void_p, POINTER(c_uint64)),
+    "hl_view_end": _status(c_uint64),
     "hl_family_declare": _status(c_char_p, c_char_p, POINTER(c_uint32)),
     # Questions
     "hl_describe": _status(c_void_p, POINTER(BlockStructure)),

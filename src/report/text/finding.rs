@@ -153,6 +153,9 @@ fn sections(finding: &Finding) -> Vec<(String, &[Frame])> {
     if !finding.is_leak() {
         sections.push(("now".to_owned(), &stacks.here));
     }
+    if !stacks.viewed.is_empty() {
+        sections.push(("view made".to_owned(), &stacks.viewed));
+    }
     if !stacks.released.is_empty() {
         sections.push(("released".to_owned(), &stacks.released));
     }

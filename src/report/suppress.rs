@@ -256,6 +256,7 @@ mod tests {
                 ],
                 released: vec![python("/srv/close.py", 9, "close")],
                 here: vec![],
+                ..Stacks::default()
             },
             ..Finding::default()
         }

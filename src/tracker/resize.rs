@@ -16,7 +16,7 @@ use crate::detect::diagnose::{self, Attempt};
 use crate::detect::imprint::MomentKind;
 use crate::ledger::record::flag;
 use crate::ledger::{
-    BlockRecord, Epoch, Event, FamilyId, Found, NewBlock, Outcome, StackId, Ticket,
+    BlockRecord, BlockState, Epoch, Event, FamilyId, Found, NewBlock, Outcome, StackId, Ticket,
 };
 use crate::memory::{Address, ByteCount};
 
@@ -28,6 +28,8 @@ const OWNER_FLAGS: u32 = flag::INTERPRETERS_OWN | flag::RUNTIMES_OWN;
 #[derive(Debug)]
 pub struct Resize {
     ticket: Ticket,
+    /// Who may release the new block.
+    family: FamilyId,
     stack: StackId,
     place: EventPlace,
     before: Option<BlockRecord>,
@@ -66,6 +68,19 @@ const MOVED_OFTEN_BYTE_MAX: usize = 4_096;
 const fn moves_to_grow(old: usize, size: usize) -> bool {
     let is_step = old > MOVED_OFTEN_BYTE_MAX && size < old + old / 4;
     size > old && old <= MOVED_BYTE_MAX && !is_step
+}
+
+/// Whether `realloc` of a block of another family is carried out when it has been reported: where
+/// glibc has the memory all the same. Null would tell the program that memory is short.
+fn is_carried_out(resizing: Resizing, owner: FamilyId, flags: u32) -> bool {
+    let has_glibc = matches!(
+        owner,
+        FamilyId::NEW | FamilyId::NEW_ARRAY | FamilyId::HEAPLEDGER
+    );
+    resizing.family == FamilyId::MALLOC
+        && has_glibc
+        && resizing.may_withhold
+        && flags & flag::ADOPTED == 0
 }
 
 /// What the caller of the real resize function must do.
@@ -107,7 +122,11 @@ impl Tracker {
         let attempt = Attempt::Resize(family);
         let (_, owner) = found.extent();
         if !diagnose::may_release(family, owner) {
-            return self.refuse_mismatch(found, attempt, place).into();
+            let is_live = found.state() == Some(BlockState::Live);
+            let verdict = self.refuse_mismatch(found, attempt, place);
+            if !(is_live && is_carried_out(resizing, owner, found.flags())) {
+                return verdict.into();
+            }
         }
         if found.flags() & flag::VIEWED != 0 && self.leaves_views(&found, attempt, &place) {
             return ResizeVerdict::Refused;
@@ -129,6 +148,11 @@ impl Tracker {
                 let must_keep = self.must_move(&found, place);
                 let resize = Resize {
                     ticket,
+                    family: if owner == FamilyId::ADOPTED {
+                        owner
+                    } else {
+                        family
+                    },
                     stack,
                     place,
                     before,
@@ -245,7 +269,7 @@ impl Tracker {
         let block = Allocated {
             address,
             size: ByteCount::new(size),
-            family: old.family,
+            family: resize.family,
             epoch: resize.epoch,
             flags: flags | old.flags & OWNER_FLAGS,
         };

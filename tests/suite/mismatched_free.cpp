@@ -121,7 +121,24 @@ GOOD(object_delete_array) {
 
 BAD(new_realloc, "mismatched-free") {
     int *numbers = new int[10];
+    numbers[9] = 9;
     int *moved = (int *)realloc(HIDDEN(int, numbers), 400);
+    if (!moved || moved[9] != 9)
+        abort();
+    moved[99] = 99;
+    free(moved);
+}
+BAD(new_realloc_smaller, "mismatched-free") {
+    long *number = new long(7);
+    char *moved = (char *)realloc(HIDDEN(long, number), 1);
+    if (!moved || *moved != 7)
+        abort();
+    free(moved);
+}
+GOOD(new_realloc_smaller) {
+    long *number = (long *)malloc(sizeof(long));
+    *number = 7;
+    char *moved = (char *)realloc(number, 1);
     free(moved);
 }
 GOOD(new_realloc) {

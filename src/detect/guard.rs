@@ -1,8 +1,9 @@
 //! Blocks between guard pages: where they lie, and opening and closing their pages.
 //!
-//! Each class has slots of one length: some data pages and one closed page behind them. A block
-//! ends at the end of its last data page, up to the alignment, so an access behind it meets the
-//! closed page at once. A released block's pages are closed, and stay so until every other slot of
+//! Each class has slots of one length: some data pages and one closed page behind them. On the right
+//! side a block ends at the end of its last data page, up to the alignment, so an access behind it
+//! meets the closed page at once; on the left side it begins with the slot, behind the closed page of
+//! the slot in front, so an access before it does. A released block's pages are closed, and stay so until every other slot of
 //! its class has been used since. Pages are closed by `MADV_GUARD_INSTALL` where the kernel has it
 //! (6.13), which splits no mapping and gives the memory back, by `mprotect` elsewhere.
 //!
@@ -98,6 +99,30 @@ pub struct Taken {
     pub before: Option<Ticket>,
 }
 
+/// Which end of a block lies against a closed page.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+pub enum Side {
+    /// Its end.
+    Right = 0,
+    /// Its start.
+    Left = 1,
+    /// Its end, of the next block its start, and so on.
+    Alternate = 2,
+}
+
+impl Side {
+    /// The side of the block of this turn: right or left.
+    #[must_use]
+    pub fn at(self, turn: u32) -> Self {
+        match self {
+            Self::Right | Self::Left => self,
+            Self::Alternate if turn.is_multiple_of(2) => Self::Right,
+            Self::Alternate => Self::Left,
+        }
+    }
+}
+
 /// What an address among the slots is near to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Nearby {
@@ -134,7 +159,7 @@ impl Guard {
     /// Finds a place for a block and opens it. `None` when it is too large, when every slot of its
     /// class is live, or when the kernel refuses.
     #[must_use]
-    pub fn take(&self, size: ByteCount) -> Option<Taken> {
+    pub fn take(&self, size: ByteCount, side: Side) -> Option<Taken> {
         let rounded = size.get().max(1).checked_next_multiple_of(ALIGNMENT)?;
         let page_count = rounded.div_ceil(PAGE);
         let class = page_count.checked_next_power_of_two()?.trailing_zeros() as usize;
@@ -142,11 +167,17 @@ impl Guard {
         self.close_again();
         let number = class.queue.lock().take(class)?;
         let slot = class.slot(number)?;
-        let end = class.start_of(number) + class.slot_byte_count - PAGE;
-        let block = end - rounded;
-        let first_page = end - page_count * PAGE;
+        let data_byte_count = page_count * PAGE;
+        let (first_page, block) = match side {
+            Side::Left => (class.start_of(number), class.start_of(number)),
+            Side::Right | Side::Alternate => {
+                let end = class.start_of(number) + class.slot_byte_count - PAGE;
+                (end - data_byte_count, end - rounded)
+            }
+        };
+        let end = first_page + data_byte_count;
         slot.is_live.store(1, Ordering::Release);
-        if !self.open(first_page, page_count * PAGE) || !self.close(end, PAGE) {
+        if !self.open(first_page, data_byte_count) || !self.close(end, PAGE) {
             slot.is_live.store(0, Ordering::Release);
             class.queue.lock().give_back(class, number);
             return None;
@@ -393,7 +424,9 @@ mod tests {
     fn a_block_ends_where_memory_ends() {
         let guard = Guard::new().expect("pages");
         for size in [16, 48, PAGE, PAGE + 16, 3 * PAGE, GUARDED_BYTE_MAX] {
-            let taken = guard.take(ByteCount::new(size)).expect("a slot");
+            let taken = guard
+                .take(ByteCount::new(size), Side::Right)
+                .expect("a slot");
             let (start, end) = ends(&taken, size);
             assert!(is_readable(start) && is_readable(end - 1), "{size}");
             assert!(!is_readable(end), "{size}");
@@ -403,28 +436,47 @@ mod tests {
             assert!(!is_readable(start) && !is_readable(end - 1), "{size}");
         }
         let too_large = ByteCount::new(GUARDED_BYTE_MAX + 1);
-        assert_eq!(guard.take(too_large), None);
-        assert_eq!(guard.take(ByteCount::new(usize::MAX)), None);
+        assert_eq!(guard.take(too_large, Side::Right), None);
+        assert_eq!(guard.take(ByteCount::new(usize::MAX), Side::Right), None);
+    }
+
+    #[test]
+    fn a_block_begins_where_memory_begins() {
+        let guard = Guard::new().expect("pages");
+        for size in [16, 48, PAGE, 3 * PAGE, GUARDED_BYTE_MAX, 3 * PAGE] {
+            let taken = guard.take(ByteCount::new(size), Side::Left);
+            let taken = taken.expect("a slot");
+            let (start, end) = ends(&taken, size);
+            assert!(is_readable(start) && is_readable(end - 1), "{size}");
+            assert!(!is_readable(start - 1), "{size}");
+            assert!(!is_readable(end.next_multiple_of(PAGE)), "{size}");
+            let before = guard.nearby(Address::new(start - 1)).expect("a slot");
+            assert!(before.block == taken.block || before.next == Some(taken.block));
+        }
+        assert_eq!(
+            [0, 1, 2].map(|turn| Side::Alternate.at(turn)),
+            [Side::Right, Side::Left, Side::Right]
+        );
     }
 
     #[test]
     fn a_slot_is_used_again_when_all_others_have_been() {
         let guard = Guard::new().expect("pages");
         let size = ByteCount::new(10);
-        let first = guard.take(size).expect("a slot");
+        let first = guard.take(size, Side::Right).expect("a slot");
         guard.give_back(first.block, None);
         for _ in 1..SLOT_COUNT {
-            let other = guard.take(size).expect("a slot");
+            let other = guard.take(size, Side::Right).expect("a slot");
             assert_ne!(other.block, first.block);
         }
-        assert_eq!(guard.take(size), Some(first));
-        assert_eq!(guard.take(size), None, "all are live");
+        assert_eq!(guard.take(size, Side::Right), Some(first));
+        assert_eq!(guard.take(size, Side::Right), None, "all are live");
     }
 
     #[test]
     fn an_opened_page_is_closed_again() {
         let guard = Guard::new().expect("pages");
-        let taken = guard.take(ByteCount::new(32)).expect("a slot");
+        let taken = guard.take(ByteCount::new(32), Side::Right).expect("a slot");
         let (_, end) = ends(&taken, 32);
         assert!(guard.let_pass(Address::new(end)));
         assert!(is_readable(end));

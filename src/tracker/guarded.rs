@@ -10,7 +10,7 @@ use crate::detect::damage;
 use crate::detect::diagnose::{self, Attempt};
 use crate::detect::fault::{self, Fault};
 use crate::detect::finding::Access;
-use crate::detect::guard::{Guard, HeldQueues, Nearby};
+use crate::detect::guard::{Guard, HeldQueues, Nearby, Side};
 use crate::detect::imprint::MomentKind;
 use crate::detect::{Finding, FindingKind};
 use crate::ledger::{BlockRecord, Event, Found, Outcome, Ticket};
@@ -31,6 +31,8 @@ pub(super) struct Guarded {
     /// Every how many blocks one is guarded; zero while the check is off.
     interval: AtomicU32,
     turn: AtomicU32,
+    /// A [`Side`], as its number.
+    side: AtomicU32,
     refused: AtomicU64,
     pending_count: AtomicU32,
     pending: Lock<Vec<(Finding, bool)>>,
@@ -43,6 +45,14 @@ impl std::fmt::Debug for Guarded {
 }
 
 impl Guarded {
+    fn side(&self) -> Side {
+        match self.side.load(Ordering::Relaxed) {
+            left if left == Side::Left as u32 => Side::Left,
+            both if both == Side::Alternate as u32 => Side::Alternate,
+            _ => Side::Right,
+        }
+    }
+
     /// Blocks that were to be guarded and found no place.
     pub(super) fn refused_count(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
@@ -80,9 +90,10 @@ pub fn has_signal(signal: i32) -> bool {
 }
 
 impl Tracker {
-    /// Guards one of `interval` blocks from now on; zero guards none.
-    pub(super) fn set_guard_interval(&self, interval: u32) {
+    /// Guards one of `interval` blocks from now on, on this side; zero guards none.
+    pub(super) fn set_guard_interval(&self, interval: u32, side: Side) {
         let guarded = &self.guarded;
+        guarded.side.store(side as u32, Ordering::Relaxed);
         let is_ready = || {
             let made = guarded
                 .guard
@@ -123,7 +134,8 @@ impl Tracker {
             return None;
         }
         fault::keep();
-        let taken = self.guarded.guard.get()?.take(ByteCount::new(size));
+        let side = self.guarded.side().at(turn / interval);
+        let taken = self.guarded.guard.get()?.take(ByteCount::new(size), side);
         let Some(taken) = taken else {
             self.guarded.refused.fetch_add(1, Ordering::Relaxed);
             return None;

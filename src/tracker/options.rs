@@ -1,6 +1,7 @@
 //! Options as text: `scope=explicit:check=quarantine,redzone:json=/path/%p.json`.
 
 use crate::capture::NativeDepth;
+use crate::detect::guard::Side;
 use crate::detect::quarantine::Limits;
 use std::fmt;
 
@@ -77,6 +78,8 @@ pub struct Options {
     pub checks: u32,
     /// Of how many blocks one is guarded, when the check is on.
     pub guard_interval: u32,
+    /// Which end of a guarded block lies against a closed page.
+    pub guard_side: Side,
     /// After how many releases everything is verified; zero for never.
     pub check_every: u32,
     /// How much the quarantine withholds at most.
@@ -120,6 +123,7 @@ impl Options {
             scope: Scope::Explicit,
             checks: Check::Quarantine as u32 | Check::Redzone as u32,
             guard_interval: 1,
+            guard_side: Side::Right,
             check_every: 0,
             quarantine: Limits::default(),
             native_stacks: NativeStacks::Boundary,
@@ -167,7 +171,12 @@ impl Options {
             "scope" => self.scope = choose(key, value, &SCOPES)?,
             "check" => self.checks = checks(value)?,
             "guard" => {
-                self.guard_interval = one_of_how_many(value)?;
+                for part in value.split(',').map(str::trim) {
+                    match SIDES.iter().find(|(name, _)| *name == part) {
+                        Some((_, side)) => self.guard_side = *side,
+                        None => self.guard_interval = one_of_how_many(part)?,
+                    }
+                }
                 self.checks |= Check::Guard as u32;
             }
             "check_every" => self.check_every = count(key, value)?,
@@ -245,6 +254,11 @@ const CHECKS: [(&str, Check); 3] = [
     ("redzone", Check::Redzone),
     ("guard", Check::Guard),
 ];
+const SIDES: [(&str, Side); 3] = [
+    ("right", Side::Right),
+    ("left", Side::Left),
+    ("alternate", Side::Alternate),
+];
 const NATIVE_STACKS: [(&str, NativeStacks); 3] = [
     ("off", NativeStacks::Off),
     ("boundary", NativeStacks::Boundary),
@@ -309,7 +323,8 @@ fn one_of_how_many(value: &str) -> Result<u32, OptionError> {
     let number = value.strip_prefix("1/").and_then(|text| text.parse().ok());
     number.filter(|&number| number != 0).ok_or_else(|| {
         OptionError(format!(
-            "guard cannot be \"{value}\": write 1/100 for one of 100"
+            "guard cannot be \"{value}\": write 1/100 for one of 100, and right, left or alternate \
+             for the side, such as 1/100,alternate"
         ))
     })
 }
@@ -381,6 +396,7 @@ mod tests {
             scope: Scope::Process,
             checks: Check::Redzone as u32,
             guard_interval: 1,
+            guard_side: Side::Right,
             check_every: 0,
             quarantine: Limits {
                 block_count: 100,
@@ -410,6 +426,8 @@ mod tests {
             (sampled.effective_guard_interval(), sampled.check_every),
             (50, 9)
         );
+        let both = read("guard=1/7,alternate").expect("valid options");
+        assert_eq!((both.guard_interval, both.guard_side), (7, Side::Alternate));
         assert_eq!(Options::of_session().effective_guard_interval(), 0);
         for wrong in [
             "guard=50",

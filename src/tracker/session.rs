@@ -295,7 +295,7 @@ impl Tracker {
         self.session.start(options)?;
         let options = self.session.options();
         self.quarantine.set_limits(options.quarantine);
-        self.set_guard_interval(options.effective_guard_interval());
+        self.set_guard_interval(options.effective_guard_interval(), options.guard_side);
         self.capture.set_native_depth(options.native_stacks.depth());
         self.capture.connect_python();
         Ok(())
@@ -310,7 +310,7 @@ impl Tracker {
         self.session.stop()?;
         let options = self.session.options();
         self.quarantine.set_limits(options.quarantine);
-        self.set_guard_interval(options.effective_guard_interval());
+        self.set_guard_interval(options.effective_guard_interval(), options.guard_side);
         if !self.session.is_running() {
             self.capture.disconnect_python();
         }

@@ -104,6 +104,40 @@ library.hl_free(block)
     assert (finding["kind"], finding["block"]["offset"]) == ("heap-underflow", -1)
 
 
+@pytest.mark.parametrize("size", [1, 16, 48, 4096, 5000, 65536])
+@pytest.mark.parametrize("access", ["read", "write"])
+def test_an_access_before_the_start_of_a_block_on_the_left(
+    touching: Callable[[str], list[dict[str, Any]]], size: int, access: str
+) -> None:
+    value = ", 7" if access == "write" else ""
+    (finding,) = touching(f"""
+heapledger.stop()
+heapledger.start(scope="explicit", checks=("guard",), guard="left")
+block = library.hl_malloc({size})
+touch.{access}_byte(block, 0{value})
+touch.{access}_byte(block, -1{value})
+library.hl_free(block)
+""")
+    assert (finding["kind"], finding["block"]["offset"]) == ("heap-underflow", -1)
+    assert finding["block"]["size"] == size
+    assert f"a {access}," in finding["message"]
+    assert finding["stacks"]["here"][0]["function"] == f"{access}_byte"
+
+
+def test_both_sides_by_turns(touching: Callable[[str], list[dict[str, Any]]]) -> None:
+    findings = touching("""
+heapledger.stop()
+heapledger.start(scope="explicit", checks=("guard",), guard="alternate")
+for _ in range(20):
+    block = library.hl_malloc(64)
+    touch.read_byte(block, -1)
+    touch.read_byte(block, 64)
+    library.hl_free(block)
+""")
+    counts = {finding["kind"]: finding["count"] for finding in findings}
+    assert counts == {"heap-underflow": 10, "heap-overflow": 10}
+
+
 def test_writes_that_meet_no_page_are_found_at_the_release(
     touching: Callable[[str], list[dict[str, Any]]],
 ) -> None:

@@ -164,6 +164,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "miri keeps its own heap")]
     fn what_our_heap_maps_is_ours() {
         let large = vec![1_u8; 3 << 20];
         let address = large.as_ptr().expose_provenance();

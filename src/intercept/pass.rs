@@ -64,13 +64,14 @@ impl<'list> Pass<'list> {
         }
     }
 
-    /// Prepares for questions about functions, without rewriting anything.
+    /// Prepares for questions about functions, without rewriting anything. Objects that a pass has
+    /// met are known by their pages: to look at all their symbols takes a millisecond.
     pub(super) fn for_lookup(images: &'list [Image<'list>], places: &KnownPlaces) -> Self {
         Self {
             images,
             owners: images
                 .iter()
-                .map(|image| Owner::of(image, places))
+                .map(|image| met_owner(image).unwrap_or_else(|| Owner::of(image, places)))
                 .collect(),
             order: SearchOrder::of(images),
             mappings: Mappings::default(),
@@ -380,6 +381,16 @@ fn remember<'book>(
         book.images.len() - 1
     });
     &mut book.images[place]
+}
+
+/// Whose the object is, when its code was marked by a pass.
+fn met_owner(image: &Image<'_>) -> Option<Owner> {
+    let mut loaded = image.loaded();
+    let (code, _) = loaded.find(|(_, flags)| flags & super::elf_layout::flag::EXECUTE != 0)?;
+    match page_kinds::kind_of(code.start) {
+        PageKind::Image(owner) => Some(owner),
+        PageKind::Unseen | PageKind::Ordinary => None,
+    }
 }
 
 /// Notes whose the object's pages are. The last page of a writable segment may hold the beginning

@@ -262,12 +262,23 @@ impl Ledger {
         restored
     }
 
-    /// Has the processor fetch the record a ticket names: it will be asked for soon.
+    /// Has the processor fetch the record a ticket names, and the place in the map that leads to it: it
+    /// will be asked for soon, and its address be given out again.
     #[inline]
     pub fn prefetch(&self, ticket: Ticket) {
         if let Some(record) = self.vacancy.record(ticket.number) {
             prefetch(Address::of(std::ptr::from_ref(record)));
         }
+        if let Some(slot) = self.map.slot(ticket.word.address()) {
+            prefetch(Address::of(std::ptr::from_ref(slot)));
+        }
+    }
+
+    /// The size of the block that a ticket names, or of one that has its record now.
+    #[inline]
+    #[must_use]
+    pub fn size_of(&self, ticket: Ticket) -> Option<ByteCount> {
+        Some(self.vacancy.record(ticket.number)?.extent().size())
     }
 
     /// A consistent copy of the record a ticket names, while it is still in that life.

@@ -18,7 +18,7 @@ use crate::detect::damage::{self, Damage};
 use crate::detect::diagnose::{self, Attempt};
 use crate::detect::imprint::{Moment, MomentKind};
 use crate::detect::quarantine::Evict;
-use crate::detect::size_word::SizeWord;
+use crate::detect::size_word::{self, SizeWord};
 use crate::detect::{Finding, PointerPlace, redzone};
 use crate::ledger::record::flag;
 use crate::ledger::{
@@ -456,7 +456,15 @@ impl Evict for Evicting<'_> {
     #[inline]
     fn approach(&self, ticket: Ticket) {
         self.0.ledger.prefetch(ticket);
-        prefetch(ticket.word.address());
+        prefetch(size_word::place(ticket.word.address()));
+    }
+
+    #[inline]
+    fn come_near(&self, ticket: Ticket) {
+        // The redzone lies at the end, which only the record tells.
+        if let Some(size) = self.0.ledger.size_of(ticket) {
+            prefetch(ticket.word.address().offset_by(size.get()));
+        }
     }
 
     #[inline(always)]

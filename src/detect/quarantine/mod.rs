@@ -38,6 +38,7 @@ const WHOLE_PART: u64 = 4;
 const THREAD_BATCH_COUNT: u64 = 2;
 /// How far ahead of the look at a block its memory is asked for.
 const APPROACH_DISTANCE: u32 = 8;
+const NEAR_DISTANCE: u32 = 4;
 
 const THREAD_CHUNKS: usize = 1_024;
 const THREAD_CHUNK_LENGTH: usize = 32;
@@ -46,6 +47,8 @@ const THREAD_CHUNK_LENGTH: usize = 32;
 pub trait Evict {
     /// The block will leave soon: what is known of it can be fetched.
     fn approach(&self, ticket: Ticket);
+    /// The block will leave sooner, and what is known of it is there: what that leads to can be fetched.
+    fn come_near(&self, ticket: Ticket);
     /// The block leaves.
     fn evict(&self, ticket: Ticket);
     /// The same where it is not part of the path of every release.
@@ -198,9 +201,7 @@ impl Quarantine {
         };
         let position = hands.position.load(Ordering::Relaxed);
         let ticket = batch.ticket(position);
-        if let Some(ahead) = batch.ticket(position + APPROACH_DISTANCE) {
-            evict.approach(ahead);
-        }
+        approach(batch, position, evict);
         // Before the block goes: what is found in it may be told to the program, which may release
         // others here.
         if position + 1 < batch.count() {
@@ -296,9 +297,7 @@ impl Quarantine {
             return;
         };
         for position in from..batch.count() {
-            if let Some(ahead) = batch.ticket(position + APPROACH_DISTANCE) {
-                evict.approach(ahead);
-            }
+            approach(batch, position, evict);
             if let Some(ticket) = batch.ticket(position) {
                 evict.evict_at_once(ticket);
             }
@@ -354,6 +353,17 @@ impl Quarantine {
     }
 }
 
+/// Asks for the memory of those that leave next.
+#[inline]
+fn approach(batch: &batch::Batch, position: u32, evict: &impl Evict) {
+    if let Some(ahead) = batch.ticket(position + APPROACH_DISTANCE) {
+        evict.approach(ahead);
+    }
+    if let Some(near) = batch.ticket(position + NEAR_DISTANCE) {
+        evict.come_near(near);
+    }
+}
+
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
@@ -365,6 +375,8 @@ mod tests {
 
     impl Evict for Evicted {
         fn approach(&self, _: Ticket) {}
+
+        fn come_near(&self, _: Ticket) {}
         fn evict(&self, ticket: Ticket) {
             self.0.borrow_mut().push(ticket.number);
         }

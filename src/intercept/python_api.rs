@@ -111,6 +111,12 @@ impl Python {
         (0x030b..=0x030f).contains(&(self.version >> 16))
     }
 
+    /// Whether the interpreter is at its end (or at its beginning).
+    pub(super) fn is_without_program(&self) -> bool {
+        // SAFETY: may be called at any time.
+        unsafe { (self.functions.is_initialized)() == 0 }
+    }
+
     /// The address of `int`.
     pub(super) fn integer_type(&self) -> usize {
         self.integer_type

@@ -47,6 +47,7 @@ pub mod snapshot;
 pub mod switching;
 mod top;
 mod truncation;
+mod unloaded;
 pub mod verify;
 pub mod views;
 mod watch;
@@ -85,6 +86,7 @@ pub struct Tracker {
     closed: Closed,
     kept: Kept,
     last_search: references::LastSearch,
+    unloaded: unloaded::Unloaded,
     guarded: Guarded,
     /// Whether blocks have glibc's words around them.
     heap_is_glibcs: bool,
@@ -165,6 +167,7 @@ impl Tracker {
             closed: Closed::default(),
             kept: Kept::default(),
             last_search: references::LastSearch::default(),
+            unloaded: unloaded::Unloaded::default(),
             guarded: Guarded::default(),
             heap_is_glibcs,
             top: if heap_is_glibcs {

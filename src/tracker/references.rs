@@ -79,6 +79,11 @@ impl Tracker {
             buffer: vec![0; CHUNK_BYTES],
         };
         search.images();
+        let unloaded = self.unloaded.words();
+        search
+            .walk
+            .see(unloaded.into_iter(), |_| Holding::Elsewhere);
+        search.follow(Holding::Unknown);
         search.begin_at(
             nodes().filter(|block| !leak::is_leak(block, since)),
             Holding::Elsewhere,

@@ -65,6 +65,36 @@ def test_a_cache_is_told_from_a_leak(way, library: str, tmp_path: Path) -> None:
     assert any(keeper.endswith("references.so") for keeper in keepers)
 
 
+UNLOADING = """
+import _ctypes
+class Closer:
+    def __init__(self, library):
+        self.close, self.handle = _ctypes.dlclose, library._handle
+    def __del__(self):
+        self.close(self.handle)
+        assert library_name not in open_maps().read(), "still loaded"
+        print("unloaded")
+library_name = {library!r}
+open_maps = lambda open=open: open("/proc/self/maps")
+library = ctypes.CDLL(library_name)
+library.keep_in_data()
+closer = Closer(library)
+del library
+"""
+
+
+@pytest.mark.parametrize("is_at_the_end", [True, False])
+def test_what_a_library_keeps_is_kept_when_the_interpreters_end_unloads_it(
+    *, is_at_the_end: bool, tmp_path: Path
+) -> None:
+    path = str(compile_plain("keeps.c", tmp_path))
+    source = "import ctypes\n" + UNLOADING.format(library=path)
+    run = run_script(source if is_at_the_end else source + "del closer\n", tmp_path)
+    assert (run.status, run.out, run.err) == (0, "unloaded\n", "")
+    (leak,) = run.of_kind("leak")
+    assert leak.get("kept_by") == ("memory outside the ledger" if is_at_the_end else None)
+
+
 def test_what_only_a_leak_refers_to_is_lost_with_it(library: str, tmp_path: Path) -> None:
     run = run_script(library + "lib.open_handle(40)\n", tmp_path)
     assert len(run.of_kind("leak")) == 3

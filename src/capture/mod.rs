@@ -34,7 +34,8 @@ pub use self::frame::{ForeignFunction, Frame, SuppliedFrame};
 pub use self::location::LocationId;
 pub use self::native::load_generation::begin_new as forget_native_places;
 pub use self::native::{
-    FileSymbols, NATIVE_FRAME_COUNT_MAX, NativeDepth, Registers, SourcePlace, library_at,
+    FileSymbols, NATIVE_FRAME_COUNT_MAX, NativeDepth, Registers, SourcePlace, is_outside_objects,
+    library_at,
 };
 pub use self::on_behalf::CXX_RUNTIME_PREFIXES;
 pub use self::python::{PythonStatus, PythonVersion, without_python_frames};

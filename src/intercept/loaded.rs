@@ -14,6 +14,9 @@
 use std::ffi::{c_int, c_void};
 
 use super::image::Image;
+use crate::capture;
+use crate::memory::Address;
+use crate::memory::loaded_list::Reading;
 
 /// How many objects were ever added to and removed from the list.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -27,6 +30,7 @@ pub(super) struct ListAge {
 /// The age of the list. Takes the linker's lock for a moment.
 pub(super) fn list_age() -> ListAge {
     let mut age = ListAge::default();
+    let _reading = Reading::begin();
     // SAFETY: the callback has the right signature and gets a pointer to a place for its answer
     // that lives until the call returns.
     unsafe { libc::dl_iterate_phdr(Some(read_age), (&raw mut age).cast()) };
@@ -52,7 +56,7 @@ struct Work<'work> {
 }
 
 /// Runs `work` once with every loaded object, the list locked meanwhile, so that the objects stay
-/// where they are.
+/// where they are. The caller keeps forks waiting (`memory::loaded_list`).
 pub(super) fn with_images(work: &mut dyn FnMut(&[Image<'_>], ListAge)) {
     let mut work = Work { run: work };
     // SAFETY: as in `list_age`.
@@ -91,9 +95,14 @@ unsafe extern "C" fn collect(info: *mut libc::dl_phdr_info, _: usize, out: *mut 
     0
 }
 
-/// Whether `address` lies in a segment of a loaded object, without reading more of the objects.
+/// Whether `address` lies in a segment of a loaded object, without reading more of the objects; and
+/// without the linker's lock, where that is possible, for nearly every address that lies in none.
 pub(super) fn is_in_image(address: usize) -> bool {
+    if capture::is_outside_objects(Address::new(address)) {
+        return false;
+    }
     let mut question = (address, false);
+    let _reading = Reading::begin();
     // SAFETY: as in `list_age`.
     unsafe { libc::dl_iterate_phdr(Some(ask), (&raw mut question).cast()) };
     question.1

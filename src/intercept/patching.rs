@@ -2,9 +2,10 @@
 //!
 //! The lock is taken by `install`, `remove` and by whoever finds that the list of loaded objects
 //! has changed; never on the allocation path. It is held for milliseconds and nothing is waited for
-//! meanwhile except the dynamic linker's list. It is not a mutex because of fork: a child of a
-//! process that forked in the middle of a pass finds it held by a thread that does not exist, and
-//! the book half-written. Such a child makes no more passes and restores nothing.
+//! meanwhile except the dynamic linker's list. A fork waits for it, but not for ever
+//! (`memory::loaded_list`), so it is not a mutex: a child of a process that forked in the middle of a
+//! pass all the same finds it held by a thread that does not exist, and the book half-written. Such
+//! a child makes no more passes and restores nothing.
 
 #![expect(
     unsafe_code,
@@ -20,6 +21,7 @@ use super::loaded::{self, ListAge};
 use super::owner::KnownPlaces;
 use super::pass::Pass;
 use crate::capture;
+use crate::memory::loaded_list::Reading;
 use crate::memory::reentry::OurOwnWork;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
@@ -65,6 +67,8 @@ impl Drop for Held {
 
 /// Works on the book alone; `None` in a child that lost it.
 pub(super) fn with_book<T>(work: impl FnOnce(&mut Book) -> T) -> Option<T> {
+    // A fork in between would leave the child without the book, and with the list locked.
+    let _reading = Reading::begin();
     loop {
         match BOOK
             .state
@@ -155,10 +159,11 @@ fn look_closer(places: &KnownPlaces, due: u64) {
 fn look_now(places: &KnownPlaces, due: u64) {
     let _ours = OurOwnWork::begin();
     let again = due != 0 && milliseconds() >= due;
+    let added_count = loaded::list_age().added_count;
     let late_count = with_book(|book| {
         let before = book.late_slot_count;
         // Another thread may have been here while this one waited.
-        let changed = loaded::list_age().added_count != book.age.added_count;
+        let changed = added_count != book.age.added_count;
         if book.active && (changed || again) {
             make_pass(book, places, again);
         }

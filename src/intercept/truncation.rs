@@ -11,6 +11,7 @@ use super::loaded;
 use super::page_kinds::PAGE;
 use crate::capture::EventPlace;
 use crate::memory::Address;
+use crate::memory::loaded_list::Reading;
 use crate::memory::peek::peek;
 use crate::tracker::Tracker;
 use std::collections::HashSet;
@@ -142,6 +143,7 @@ fn is_kept(tracker: &Tracker, call: CutCall<'_>, block: Address) -> bool {
 /// Gives the words of the data of the object that holds the function to `look`, until that has
 /// seen enough.
 fn read_data(function: usize, look: &mut dyn FnMut(usize) -> bool) {
+    let _reading = Reading::begin();
     loaded::with_images(&mut |images, _| {
         let Some(image) = images.iter().find(|image| image.contains(function)) else {
             return;

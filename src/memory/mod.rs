@@ -10,6 +10,7 @@
 pub mod address;
 pub mod arena;
 pub mod fork;
+pub mod loaded_list;
 pub mod lock;
 pub mod own_heap;
 pub mod own_ranges;

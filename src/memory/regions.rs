@@ -5,6 +5,7 @@
 #![expect(unsafe_code, reason = "dl_iterate_phdr is a foreign call")]
 
 use super::Address;
+use super::loaded_list::Reading;
 use super::refusal::{Request, is_refused};
 use std::ffi::{c_int, c_void};
 
@@ -82,6 +83,7 @@ fn parse(line: &str) -> Option<Mapping<'_>> {
 fn is_in_image(address: Address) -> bool {
     let mut question = (address, false);
     let data = (&raw mut question).cast::<c_void>();
+    let _reading = Reading::begin();
     // SAFETY: the callback gets `data` back unchanged and only during the call, while `question`
     // is alive and not otherwise used.
     unsafe { libc::dl_iterate_phdr(Some(ask_image), data) };

@@ -9,6 +9,7 @@
     reason = "dl_iterate_phdr is a foreign call with a callback"
 )]
 
+use super::loaded_list::Reading;
 use std::ffi::{c_int, c_void};
 use std::fs::File;
 use std::ops::Range;
@@ -35,6 +36,7 @@ pub struct ImageData {
 #[must_use]
 pub fn image_data() -> ImageData {
     let mut found = ImageData::default();
+    let _reading = Reading::begin();
     // SAFETY: the callback gets a pointer to a structure that lives until the call returns and is not
     // otherwise used meanwhile.
     unsafe { libc::dl_iterate_phdr(Some(collect), (&raw mut found).cast()) };

@@ -20,6 +20,7 @@ use crate::memory::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::memory::{Address, ByteCount, FrameAddress};
 use crate::tracker::release::{Noticed, ReleaseVerdict};
 use once_cell::race::OnceBox;
+use std::sync::MutexGuard;
 
 /// Findings that wait to be announced; further ones are stored all the same.
 const PENDING_COUNT_MAX: usize = 64;
@@ -36,6 +37,12 @@ pub(super) struct Guarded {
     refused: AtomicU64,
     pending_count: AtomicU32,
     pending: Lock<Vec<(Finding, bool)>>,
+}
+
+/// Proof that nobody takes or gives back a place, or notes a finding, for the time of a fork.
+pub(super) struct HeldGuarded<'a> {
+    _queues: Option<HeldQueues<'a>>,
+    _pending: MutexGuard<'a, Vec<(Finding, bool)>>,
 }
 
 impl std::fmt::Debug for Guarded {
@@ -59,8 +66,11 @@ impl Guarded {
     }
 
     /// Keeps everybody else out, for the time of a fork.
-    pub(super) fn hold(&self) -> Option<HeldQueues<'_>> {
-        self.guard.get().map(Guard::hold)
+    pub(super) fn hold(&self) -> HeldGuarded<'_> {
+        HeldGuarded {
+            _queues: self.guard.get().map(Guard::hold),
+            _pending: self.pending.lock(),
+        }
     }
 }
 
@@ -315,4 +325,18 @@ fn judge(fault: Fault) -> bool {
         tracker.report_fault(fault, nearby);
     }
     guard.let_pass(fault.address)
+}
+
+#[cfg(all(test, not(any(loom, miri))))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fork_finds_nobody_noting_a_finding() {
+        let guarded = Guarded::default();
+        let held = guarded.hold();
+        assert!(guarded.pending.is_held());
+        drop(held);
+        assert!(!guarded.pending.is_held());
+    }
 }

@@ -3,6 +3,7 @@
 //! From here upwards `parking_lot` and `tracing` may be used: nothing in this file runs for an
 //! event that is no finding, except [`Session::is_on`] and [`Session::scope`].
 
+use super::guarded::HeldGuarded;
 use super::options::Options;
 pub use super::options::{Check, Scope};
 use super::references::HeldSearch;
@@ -10,11 +11,11 @@ use super::views::HeldViews;
 use super::{Tracker, existing, switching};
 use crate::detect::Finding;
 use crate::detect::closed::HeldClosed;
-use crate::detect::guard::HeldQueues;
 use crate::detect::quarantine::HeldDepot;
 use crate::detect::store::HeldFindings;
 use crate::ledger::Epoch;
 use crate::ledger::families::HeldFamilies;
+use crate::memory::loaded_list;
 use crate::memory::reentry::{OurOwnWork, as_the_program};
 use crate::memory::sync::{AtomicU32, Ordering};
 use parking_lot::{Mutex, MutexGuard};
@@ -323,7 +324,7 @@ struct HeldLocks {
     _session: MutexGuard<'static, State>,
     _families: HeldFamilies<'static>,
     _findings: HeldFindings<'static>,
-    _slots: Option<HeldQueues<'static>>,
+    _guarded: HeldGuarded<'static>,
     _closed: HeldClosed<'static>,
     _depot: HeldDepot<'static>,
     _last_search: HeldSearch<'static>,
@@ -341,6 +342,7 @@ fn give_locks_back() {
 }
 
 pub(super) extern "C" fn before_fork() {
+    loaded_list::before_fork();
     let (Some(tracker), _ours) = (existing(), OurOwnWork::begin()) else {
         return;
     };
@@ -348,7 +350,7 @@ pub(super) extern "C" fn before_fork() {
         _session: tracker.session.state.lock(),
         _families: tracker.families.hold(),
         _findings: tracker.findings.hold(),
-        _slots: tracker.guarded.hold(),
+        _guarded: tracker.guarded.hold(),
         _closed: tracker.closed.hold(),
         _depot: tracker.quarantine.hold(),
         _last_search: tracker.last_search.hold(),
@@ -360,6 +362,7 @@ pub(super) extern "C" fn before_fork() {
 pub(super) extern "C" fn after_fork_in_parent() {
     let _ours = OurOwnWork::begin();
     give_locks_back();
+    loaded_list::after_fork_in_parent();
 }
 
 /// The child begins a ledger view of its own: what it inherited is baseline, not leak.
@@ -367,6 +370,7 @@ pub(super) extern "C" fn after_fork_in_child() {
     let _ours = OurOwnWork::begin();
     give_locks_back();
     switching::after_fork_in_child();
+    loaded_list::after_fork_in_child();
     let Some(tracker) = existing() else { return };
     let session = &tracker.session;
     session.process.store(std::process::id(), Ordering::Relaxed);

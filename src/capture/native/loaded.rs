@@ -10,6 +10,7 @@
 )]
 
 use crate::memory::Address;
+use crate::memory::loaded_list::Reading;
 use crate::memory::peek::peek;
 use once_cell::race::OnceNonZeroUsize;
 use std::ffi::{CStr, c_char, c_int, c_void};
@@ -72,6 +73,11 @@ impl Loaded {
         // `FindObject` repeats.
         let function = unsafe { std::mem::transmute::<*const (), FindObject>(function) };
         by_function(function, place)
+    }
+
+    /// Whether `place` lies in no object, if that can be told without the loader's lock.
+    pub(super) fn is_certainly_none_at(place: Address) -> bool {
+        FIND_OBJECT.get_or_init(find_function) != ABSENT && Self::containing(place).is_none()
     }
 
     /// An object whose bytes are `image`, with its table of unwind rules at `table_offset`.
@@ -234,6 +240,7 @@ fn by_iteration(place: Address) -> Option<Loaded> {
         place: place.get(),
         found: None,
     };
+    let _reading = Reading::begin();
     // SAFETY: `compare` takes what this passes: the loader's description and our search.
     unsafe { libc::dl_iterate_phdr(Some(compare), (&raw mut search).cast()) };
     search.found

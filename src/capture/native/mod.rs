@@ -84,6 +84,12 @@ pub(super) fn intern_foreign(sites: &SiteTable, function: Address) -> SiteId {
     sites.intern(Site::Foreign { library, name })
 }
 
+/// Whether a place lies in no loaded object, if that can be told without the loader's lock.
+#[must_use]
+pub fn is_outside_objects(place: Address) -> bool {
+    loaded::Loaded::is_certainly_none_at(place)
+}
+
 /// The path of the loaded object whose segments contain a place.
 #[must_use]
 pub fn library_at(place: Address) -> Option<String> {

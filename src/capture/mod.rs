@@ -87,6 +87,7 @@ impl Capture {
     /// Empty tables; `None` when the kernel refuses pages.
     #[must_use]
     pub fn new() -> Option<Self> {
+        native::learn();
         Some(Self {
             stacks: StackTable::new()?,
             sites: SiteTable::new()?,

@@ -156,6 +156,31 @@ def test_starting_and_stopping_among_busy_threads(tmp_path: Path) -> None:
     assert run.report["findings"] == []
 
 
+FAILED = """
+libc = ctypes.CDLL("libc.so.6")
+libc.malloc.restype = ctypes.c_void_p
+libc.free.argtypes = [ctypes.c_void_p]
+# start
+for number in range(20):
+    try:
+        getattr(library, f"there_is_no_{number}")
+    except AttributeError as error:
+        assert str(error).endswith(f"undefined symbol: there_is_no_{number}")
+    for block in [libc.malloc(24) for _ in range(10)]:
+        libc.free(block)
+print("the end")
+"""
+
+
+def test_a_lookup_that_fails_is_told_as_without_us(tmp_path: Path) -> None:
+    # glibc's dlerror allocates and releases in the middle: nothing of ours may call dlsym then.
+    library = compile_plain("kinds.cpp", tmp_path)
+    text = SLOTS.format(path=str(library), ours="libheapledger.so")
+    run = run_attached(text + FAILED, tmp_path)
+    assert (run.status, run.out, run.err) == (0, "the end\n", "")
+    assert run.report["findings"] == []
+
+
 OBTAINED = """
 libc = ctypes.CDLL("libc.so.6")
 allocate, release, make = libc.malloc, libc.free, library.by_malloc

@@ -64,10 +64,9 @@ const ABSENT: NonZeroUsize = NonZeroUsize::MIN;
 impl Loaded {
     /// The object that contains `place`.
     pub(super) fn containing(place: Address) -> Option<Self> {
-        let function = FIND_OBJECT.get_or_init(find_function);
-        if function == ABSENT {
+        let Some(function) = find_object() else {
             return by_iteration(place);
-        }
+        };
         let function = std::ptr::with_exposed_provenance::<()>(function.get());
         // SAFETY: the loader gave this address for the function of this name, whose declaration
         // `FindObject` repeats.
@@ -77,7 +76,7 @@ impl Loaded {
 
     /// Whether `place` lies in no object, if that can be told without the loader's lock.
     pub(super) fn is_certainly_none_at(place: Address) -> bool {
-        FIND_OBJECT.get_or_init(find_function) != ABSENT && Self::containing(place).is_none()
+        find_object().is_some() && Self::containing(place).is_none()
     }
 
     /// An object whose bytes are `image`, with its table of unwind rules at `table_offset`.
@@ -160,6 +159,16 @@ pub(super) fn number_at(bytes: &[u8], place: usize, length: usize) -> Option<usi
         .rev()
         .fold(0_u64, |number, &byte| number << 8 | u64::from(byte));
     usize::try_from(number).ok()
+}
+
+/// Looks the loader's function up. At the beginning, and never while an event is looked at: `dlerror`
+/// allocates and releases with its own state half changed, which any call of `dlsym` gives back.
+pub(in crate::capture) fn learn() {
+    FIND_OBJECT.get_or_init(find_function);
+}
+
+fn find_object() -> Option<NonZeroUsize> {
+    FIND_OBJECT.get().filter(|&function| function != ABSENT)
 }
 
 fn find_function() -> NonZeroUsize {
@@ -296,6 +305,7 @@ mod tests {
     #[test]
     fn both_ways_give_the_same_answer() {
         let inside = Address::new((libc::malloc as *const ()).addr());
+        learn();
         let (one, two) = (Loaded::containing(inside), by_iteration(inside));
         let (one, two) = (one.expect("libc"), two.expect("libc"));
         assert_eq!(one.bias, two.bias);

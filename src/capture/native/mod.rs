@@ -84,6 +84,8 @@ pub(super) fn intern_foreign(sites: &SiteTable, function: Address) -> SiteId {
     sites.intern(Site::Foreign { library, name })
 }
 
+pub(super) use loaded::learn;
+
 /// Whether a place lies in no loaded object, if that can be told without the loader's lock.
 #[must_use]
 pub fn is_outside_objects(place: Address) -> bool {

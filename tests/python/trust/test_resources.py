@@ -39,8 +39,8 @@ def limit(which: int, value: int) -> Callable[[], None]:
     return lambda: resource.setrlimit(which, (value, value))
 
 
-# For a thread's arena glibc asks for 64 MiB, looks where they lie and mostly gives them back. What else
-# the program asks for at that moment it gets or not, by chance, in a limit between 90 and 150 MiB.
+# For a thread's arena glibc asks for 64 MiB, looks where they lie and mostly gives them back.
+# Whether a thread's stack finds room at that moment is chance, in a limit between 90 and 150 MiB.
 ONE_ARENA = {"MALLOC_ARENA_MAX": "1"}
 
 

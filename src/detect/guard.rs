@@ -168,16 +168,19 @@ impl Guard {
         let number = class.queue.lock().take(class)?;
         let slot = class.slot(number)?;
         let data_byte_count = page_count * PAGE;
+        let slot_start = class.start_of(number);
+        let slot_end = slot_start + class.slot_byte_count;
         let (first_page, block) = match side {
-            Side::Left => (class.start_of(number), class.start_of(number)),
+            Side::Left => (slot_start, slot_start),
             Side::Right | Side::Alternate => {
-                let end = class.start_of(number) + class.slot_byte_count - PAGE;
+                let end = slot_end - PAGE;
                 (end - data_byte_count, end - rounded)
             }
         };
         let end = first_page + data_byte_count;
         slot.is_live.store(1, Ordering::Release);
-        if !self.open(first_page, data_byte_count) || !self.close(end, PAGE) {
+        // What is left of the slot: also the page that lies in front of the next one.
+        if !self.open(first_page, data_byte_count) || !self.close(end, slot_end - end) {
             slot.is_live.store(0, Ordering::Release);
             class.queue.lock().give_back(class, number);
             return None;
@@ -209,6 +212,18 @@ impl Guard {
         self.close(start, class.slot_byte_count);
         self.close_again();
         class.queue.lock().give_back(class, number);
+    }
+
+    /// Whether a block begins here that has not been given back.
+    #[must_use]
+    pub fn is_live(&self, block: Address) -> bool {
+        let slot = self
+            .find(block)
+            .and_then(|(class, number)| class.slot(number));
+        slot.is_some_and(|slot| {
+            slot.is_live.load(Ordering::Acquire) != 0
+                && slot.block.load(Ordering::Acquire) == block.get()
+        })
     }
 
     /// Whether the address lies among the slots.

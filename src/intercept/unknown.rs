@@ -86,6 +86,12 @@ fn judge(
     if !readable {
         return chunk::peek_works().then_some((PointerPlace::Unmapped, None));
     }
+    if tracker.is_among_guarded(Address::new(block)) {
+        // None of glibc's, whatever lies in front of it.
+        let around = block_around(tracker, block);
+        let place = around.map_or(PointerPlace::Unknown, |_| PointerPlace::Interior);
+        return Some((place, around));
+    }
     let aligned = block.is_multiple_of(ALIGNMENT);
     // SAFETY: aligned, and the words before and at the block were readable a moment ago.
     if aligned && unsafe { chunk::looks_ordinary(block) } {

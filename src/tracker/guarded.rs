@@ -203,11 +203,19 @@ impl Tracker {
     /// to anything else.
     pub fn take_back_unrecorded(&self, block: Address) -> bool {
         let guard = self.guarded.guard.get();
-        let Some(guard) = guard.filter(|guard| guard.covers(block)) else {
+        // A pointer into a block, or at one that was released, is an error like any other.
+        let Some(guard) = guard.filter(|guard| guard.is_live(block)) else {
             return false;
         };
         guard.give_back(block, None);
         true
+    }
+
+    /// Whether an address lies where blocks are guarded.
+    #[must_use]
+    pub fn is_among_guarded(&self, address: Address) -> bool {
+        let guard = self.guarded.guard.get();
+        guard.is_some_and(|guard| guard.covers(address))
     }
 
     /// Tells the program of what was found in signal handlers.

@@ -66,8 +66,14 @@ class _Connection:
         self.stacks: dict[tuple[selfcheck.Line, ...], int] = {}
         self.told = threading.local()
 
+    def begin_in_child(self) -> None:
+        """Let a forked child connect although another thread of its parent was just at it."""
+        self.lock = threading.RLock()
+        self.connecting = False
+
 
 _connection = _Connection()
+os.register_at_fork(after_in_child=_connection.begin_in_child)
 
 
 def frame_reader() -> FrameReader:

@@ -209,3 +209,34 @@ def test_leaks_of_a_child_without_python_are_counted_and_not_looked_for(leaking:
     subprocess.run([*run, "--scope", "process", str(script)], check=True, timeout=120)
     (leak,) = json.loads(saved.read_text())["findings"]
     assert (leak["kind"], leak["bytes"]) == ("leak", 3000)
+
+
+FORKED_WHILE_CONNECTING = """
+import os, signal, threading
+import heapledger
+from heapledger import origins
+held, done = threading.Event(), threading.Event()
+def hold():
+    with origins._connection.lock:
+        held.set()
+        done.wait()
+thread = threading.Thread(target=hold)
+thread.start()
+held.wait()
+child = os.fork()
+if child == 0:
+    signal.alarm(60)
+    heapledger.start()
+    heapledger.stop()
+    os._exit(0)
+_, status = os.waitpid(child, 0)
+done.set()
+thread.join()
+assert status == 0, status
+"""
+
+
+def test_a_child_forked_while_another_thread_connects_can_start() -> None:
+    command = [sys.executable, "-c", FORKED_WHILE_CONNECTING]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "")

@@ -9,6 +9,7 @@ use super::image::Range;
 use super::mappings::Mappings;
 use crate::memory::reentry::OurOwnWork;
 use crate::memory::thread_local::{Word, get, set, thread_pointer};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// How far above the present frame memory counts as stack when the present frame is not on the
 /// thread's own stack: programs switch to stacks they made themselves.
@@ -33,10 +34,22 @@ pub(super) fn is_in_use(address: usize, stack_pointer: usize) -> bool {
     })
 }
 
-/// Whether `address` lies on the main thread's stack, whoever asks. Reads the kernel's list.
+/// Where the main thread's stack begins, from which it grows down; zero while nobody has asked.
+static MAIN_STACK_TOP: AtomicUsize = AtomicUsize::new(0);
+
+/// Whether `address` lies on the main thread's stack, whoever asks. Reads the kernel's list only for
+/// addresses where that may be: a program that releases gigabytes asks for each of their pages.
 pub(super) fn is_main_threads(address: usize) -> bool {
-    let stack = Mappings::read().and_then(|mappings| mappings.main_stack());
-    stack.is_some_and(|stack| stack.contains(address))
+    let top = MAIN_STACK_TOP.load(Ordering::Relaxed);
+    let may_be = (top.saturating_sub(UNLIMITED_STACK_BYTES)..top).contains(&address);
+    if top != 0 && !may_be {
+        return false;
+    }
+    let Some(stack) = Mappings::read().and_then(|mappings| mappings.main_stack()) else {
+        return false;
+    };
+    MAIN_STACK_TOP.store(stack.end, Ordering::Relaxed);
+    stack.contains(address)
 }
 
 /// The quick form of [`is_in_use`]: may say yes for an address that is none.

@@ -22,7 +22,7 @@ pub use depot::HeldDepot;
 use depot::{Depot, Room};
 
 /// Blocks withheld at most, unless the option `quarantine_blocks` says otherwise.
-pub const BLOCK_COUNT_DEFAULT: u32 = if cfg!(test) { 16 } else { 16_384 };
+pub const BLOCK_COUNT_DEFAULT: u32 = if cfg!(test) { 16 } else { 4_096 };
 /// Bytes of memory withheld at most, unless the option `quarantine_bytes` says otherwise.
 pub const BYTE_DEFAULT: u64 = if cfg!(test) { 8_000 } else { 64 << 20 };
 /// A larger block is closed instead (`detect::closed`): it keeps no memory.

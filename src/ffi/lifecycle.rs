@@ -9,6 +9,7 @@
     reason = "places function pointers where the loader finds them"
 )]
 
+use super::bar::Bar;
 use super::barrier::{barrier, silence_own_panics};
 use super::reports;
 use super::session;
@@ -83,7 +84,12 @@ pub(crate) fn write_exit_report() {
     let _ours = OurOwnWork::begin();
     crate::intercept::hold_crashing_threads();
     tracker.verify(MomentKind::End, &EventPlace::UNKNOWN);
-    let report = reports::whole(tracker);
+    // The program that `run` started has ended, and its user waits.
+    let is_awaited = options.run_by == Some(std::os::unix::process::parent_id());
+    let report = {
+        let mut bar = Bar::on_standard_error(is_awaited);
+        reports::whole(tracker, &mut |done, total| bar.show(done, total))
+    };
     let formats = [
         (options.json, Format::Json),
         (options.text, Format::Text(TextOptions::default())),

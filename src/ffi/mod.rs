@@ -9,6 +9,7 @@
 //! Must never: contain logic, hold a lock while calling the program, or trust a pointer.
 
 pub mod alloc;
+mod bar;
 pub mod barrier;
 pub mod callbacks;
 mod caller;

@@ -55,12 +55,12 @@ fn format_of(number: u32) -> Result<Format, HlStatus> {
 }
 
 pub(super) fn report(tracker: &Tracker, format: Format) -> String {
-    written(&whole(tracker), format)
+    written(&whole(tracker, &mut |_, _| {}), format)
 }
 
-/// The report of this process, with the suppressions in force.
-pub(super) fn whole(tracker: &Tracker) -> Report {
-    assemble::report(tracker, &suppressions())
+/// The report of this process, with the suppressions in force; see [`assemble::report`].
+pub(super) fn whole(tracker: &Tracker, progress: &mut dyn FnMut(u64, u64)) -> Report {
+    assemble::report(tracker, &suppressions(), progress)
 }
 
 pub(super) fn written(report: &Report, format: Format) -> String {

@@ -123,11 +123,21 @@ impl From<capture::Frame> for Frame {
     }
 }
 
-/// The report of this process at this moment, with `suppressions` applied.
+/// The report of this process at this moment, with `suppressions` applied. `progress` hears how many
+/// findings, of how many, are in it: their places in code are looked up one after the other.
 #[must_use]
-pub fn report(tracker: &Tracker, suppressions: &Suppressions) -> Report {
+pub fn report(
+    tracker: &Tracker,
+    suppressions: &Suppressions,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Report {
     let snapshot = tracker.snapshot();
-    let mut findings = findings_to_model(&snapshot.findings, &Names::of(tracker));
+    let total = snapshot.findings.len() as u64;
+    let found = (0..).zip(&snapshot.findings).map(|(done, finding)| {
+        progress(done, total);
+        finding
+    });
+    let mut findings = findings_to_model(found, &Names::of(tracker));
     let mut limits = limits(&snapshot, tracker.capture().counters());
     suppressions.apply(&mut findings, &mut limits);
     Report {

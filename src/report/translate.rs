@@ -50,14 +50,17 @@ pub trait Resolver {
 
 /// The report's findings: translated, merged by fingerprint, most serious first.
 #[must_use]
-pub fn findings_to_model(findings: &[Finding], resolver: &dyn Resolver) -> Vec<model::Finding> {
+pub fn findings_to_model<'a>(
+    findings: impl IntoIterator<Item = &'a Finding>,
+    resolver: &dyn Resolver,
+) -> Vec<model::Finding> {
     let mut translator = Translator {
         resolver,
         stacks: BTreeMap::new(),
     };
     group::merge(
         findings
-            .iter()
+            .into_iter()
             .map(|finding| translator.finding(finding))
             .collect(),
     )

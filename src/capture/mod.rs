@@ -320,6 +320,16 @@ impl Capture {
         set(Word::SuppliedOrigin, stack.0 as usize);
     }
 
+    /// Whether the Python code that made the call under way throws the call's result away; `false`
+    /// when that is not known.
+    #[must_use]
+    pub fn is_result_dropped(&self) -> bool {
+        match self.python.view() {
+            View::Off => false,
+            View::Fresh(stack) | View::Remembering(stack) => stack.drops_result(),
+        }
+    }
+
     /// The Python frames of the calling thread as the native reader sees them: none while it is
     /// off. Goes the way every event goes.
     #[must_use]

@@ -1,10 +1,11 @@
 //! Pointers cut to 32 bits: a result that equals the low half of a block allocated during the call.
 //!
 //! The result register also holds such a pointer by accident, when a function that returns nothing
-//! has just stored it somewhere. So the finding is made at once only when the library has not kept
-//! the pointer: in its data, in what the call was given, in what it allocated besides, and in blocks
-//! that can be reached from there. Otherwise it is made when the cut pointer comes back: as an
-//! argument, or as the address that the program dies of.
+//! has just stored it somewhere, or lost it. So nothing is said of a call whose result Python throws
+//! away, and the finding is made at once only when the library has not kept the pointer: in its data, in
+//! what the call was given, in what it allocated besides, and in blocks that can be reached from there.
+//! Otherwise it is made when the cut pointer comes back: as an argument, or as the address that the
+//! program dies of.
 
 use super::foreign_notes::ForeignNotes;
 use super::loaded;
@@ -55,7 +56,8 @@ pub(super) fn look_at_result(tracker: &Tracker, call: CutCall<'_>, value: usize)
     let cut = call.notes.blocks().iter().copied().find(|block| {
         block.get() > LOW && block.get() & LOW == low && tracker.requested_size(*block).is_some()
     });
-    let Some(block) = cut else {
+    // A result that nobody takes is cut for nobody: most such functions return nothing.
+    let Some(block) = cut.filter(|_| !tracker.capture().is_result_dropped()) else {
         return;
     };
     if is_keeper(call.function) || is_kept(tracker, call, block) {

@@ -86,6 +86,10 @@ void appends_to_list() {
     *place = static_cast<Node *>(std::calloc(1, sizeof(Node)));
 }
 void fills_out(void **out) { *out = std::malloc(10); }
+void loses() {
+    void *volatile lost = std::malloc(10);
+    (void)lost;
+}
 
 // A handle passed by value leads to what the library keeps, as libclang's strings do.
 struct Pool {

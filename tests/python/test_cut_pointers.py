@@ -62,10 +62,26 @@ def test_a_result_that_nobody_meant_is_no_cut_pointer(
     library = compile_plain("cut.cpp", tmp_path, build)
     text = OPEN.format(path=str(library))
     for name, arguments in ACCIDENTAL.items():
-        text += f"for _ in range(5): library.{name}({arguments})\n"
+        text += f"for _ in range(5): value = library.{name}({arguments})\n"
     run = run_script(text, tmp_path, calls=calls)
     assert (run.status, run.err) == (0, "")
     assert run.errors == []
+
+
+@pytest.mark.parametrize("calls", ["auto", "types"])
+@pytest.mark.parametrize("build", BUILDS)
+def test_a_result_that_nobody_takes_is_cut_for_nobody(
+    build: str, calls: str, tmp_path: Path
+) -> None:
+    """A function that returns nothing and loses a block leaves its address in the register."""
+    library = compile_plain("cut.cpp", tmp_path, build)
+    text = OPEN.format(path=str(library))
+    text += "for _ in range(50): library.loses()\n"
+    text += "for _ in range(50): library.gives_malloc()\n"
+    run = run_script(text, tmp_path, calls=calls)
+    assert (run.status, run.err) == (0, "")
+    assert run.errors == []
+    assert sum(leak["blocks"] for leak in run.of_kind("leak")) == 100
 
 
 @pytest.mark.parametrize("calls", ["auto", "types"])

@@ -161,3 +161,36 @@ def test_calls_seen_at_the_types_of_ctypes_agree_on_every_interpreter(
 ) -> None:
     library = compile_plain("shared_memory.cpp", tmp_path, "-O2")
     _check(*_run(python, program, library, calls="types"), library)
+
+
+STATEMENTS = """
+import ctypes, sys
+library = ctypes.CDLL(sys.argv[1])
+
+
+def drop():
+    library.get_plain_memory(10)
+
+
+for _ in range(200):
+    drop()
+kept = library.get_plain_memory(10)
+print("the last line")
+"""
+
+
+def test_whether_a_result_is_taken_is_known_on_every_interpreter(
+    python: str, tmp_path: Path
+) -> None:
+    """Cold calls and calls that the interpreter has specialised; only the last result is cut."""
+    library = compile_plain("shared_memory.cpp", tmp_path, "-O2")
+    program = tmp_path / "program.py"
+    program.write_text(STATEMENTS.lstrip(), encoding="utf-8")
+    findings, _ = _run(python, program, library)
+    leaks = sum(finding["blocks"] for finding in findings if finding["kind"] == "leak")
+    assert leaks == 201
+    cut = [finding for finding in findings if finding["kind"] == "truncated-pointer"]
+    if any(finding["block"]["address"] >> 32 for finding in findings):
+        assert [line for finding in cut for _, line in frames(finding, "here")] == [11]
+    else:
+        assert cut == []  # the heap of an interpreter that is no PIE

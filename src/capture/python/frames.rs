@@ -2,6 +2,7 @@
 
 #![expect(unsafe_code, reason = "reads interpreter frames by offset")]
 
+use super::bytecode::CallCodes;
 use super::code::Code;
 use super::offsets::Offsets;
 use super::peek::{peek, peek_address};
@@ -16,6 +17,7 @@ pub(super) type GetThreadState = unsafe extern "C" fn() -> *mut u8;
 /// `FRAME_OWNED_BY_GENERATOR`.
 const OWNED_BY_GENERATOR: u8 = 1;
 const BYTES_PER_CODE_UNIT: i32 = 2;
+const CODE_UNIT_BYTES: usize = 2;
 /// An array of bytecode copies: how many there are, then their addresses.
 const COPY_COUNT: usize = 0;
 const COPIES_START: usize = 8;
@@ -178,6 +180,25 @@ impl FrameReader {
         // Before the first instruction 3.11 and 3.12 point one code unit in front of the code.
         let distance = i64::try_from(instruction).ok()? - i64::try_from(start.get()).ok()?;
         i32::try_from(distance).ok()
+    }
+
+    /// Whether the frame's instruction is a call and the opcode behind it is what `is_wanted` says.
+    pub(super) fn is_behind_call(
+        &self,
+        frame: FramePlace,
+        codes: &CallCodes,
+        is_wanted: impl FnOnce(u8) -> bool,
+    ) -> bool {
+        let Ok(call) = usize::try_from(self.instruction(frame)).map(Address::new) else {
+            return false;
+        };
+        // SAFETY: the frame executes this instruction, whose first byte is its number.
+        if !codes.is_call(unsafe { peek::<u8>(call, 0) }) {
+            return false;
+        }
+        let next = CODE_UNIT_BYTES * (1 + codes.note_count);
+        // SAFETY: code never ends with a call: behind it and its notes is another instruction.
+        is_wanted(unsafe { peek::<u8>(call, next) })
     }
 
     #[inline]

@@ -7,6 +7,7 @@
 //! Must never: allocate, block, keep an interpreter pointer as if it stayed valid, or write
 //! interpreter memory other than the one slot in [`lifetime`].
 
+mod bytecode;
 mod chain;
 mod code;
 mod connect;
@@ -34,6 +35,7 @@ pub fn line_of(table: &[u8], first_line: i32, lasti: i32) -> Option<u32> {
 pub use self::status::{PythonStatus, PythonVersion};
 pub use self::switching::without_python_frames;
 
+use self::bytecode::CallCodes;
 use self::chain::Frames;
 use self::code::Code;
 use self::connect::{Interpreter, Refusal};
@@ -234,6 +236,17 @@ impl<'python> Stack<'python> {
         let top = self.interpreter.reader.top()?;
         let instruction = self.interpreter.reader.instruction(top);
         Some((usize::try_from(top.get()).ok()?, instruction))
+    }
+
+    /// Whether the innermost frame is executing a call, as a statement of its own, whose result goes
+    /// nowhere. `false` when that is not known.
+    pub(super) fn drops_result(self) -> bool {
+        let reader = &self.interpreter.reader;
+        let codes = CallCodes::of(self.interpreter.version);
+        let frame = reader.top().filter(|&top| reader.read(top).is_some());
+        frame.zip(codes).is_some_and(|(frame, codes)| {
+            reader.is_behind_call(frame, &codes, |next| codes.is_drop(next))
+        })
     }
 
     /// A number that stands for this stack for as long as `generation` lasts; `None` on a thread

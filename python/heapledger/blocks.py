@@ -217,10 +217,12 @@ class Block:
         _getpid: Callable[[], int] = os.getpid,
         _call: Callable[..., Any] = origins.call,
         _call_plainly: Callable[..., Any] = call_plainly,
+        _getattr: Callable[..., Any] = getattr,
     ) -> None:
         """Release the block once, if it is still held."""
-        # The defaults are here because module globals may be None when the interpreter ends.
-        stage = getattr(self, "_stage", "released")
+        # The defaults are here because module globals may be None when the interpreter ends, and in
+        # the very end built-in functions too.
+        stage = _getattr(self, "_stage", "released")
         if stage != "held" or self._process != _getpid() or not self.can_release:
             return
         call = _call_plainly if _is_finalizing() else _call

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import atexit
 import weakref
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from heapledger import origins
 from heapledger._native import interface
@@ -32,9 +32,9 @@ class Lent:
         if number:
             _end(number)
 
-    def __del__(self) -> None:
+    def __del__(self, _getattr: Callable[..., Any] = getattr) -> None:
         """End the view with the object that it belongs to."""
-        if getattr(self, "number", 0):
+        if _getattr(self, "number", 0):
             self.end()
 
 

@@ -279,7 +279,7 @@ mod tests {
 
     #[test]
     fn what_stays_inside_the_redzone_does_not_spread() {
-        let intact = u64::from_ne_bytes([0xfd; 8]);
+        let intact = u64::from_ne_bytes([0xbb; 8]);
         let damage = look(BlockState::Live, 6, intact & !0xff);
         assert_eq!(damage.behind.map(|behind| behind.offset), Some(40));
         assert!(!damage.spreads());

@@ -65,10 +65,14 @@ struct Block {
 }
 
 impl Block {
-    /// Whether a word that points into the block is likely a pointer to it.
+    /// Whether a word that points into the block is likely a pointer to it. A pointer of old whose lowest
+    /// byte was written over lies a few bytes beside the beginning.
     fn is_meant_by(&self, word: usize) -> bool {
         let size = ByteCount::new(self.end - self.start);
-        word - self.start <= BEGINNING_BYTES || is_carved_up(Address::new(self.start), size)
+        let distance = word - self.start;
+        let is_beginning =
+            distance <= BEGINNING_BYTES && distance.is_multiple_of(size_of::<usize>());
+        is_beginning || is_carved_up(Address::new(self.start), size)
     }
 }
 

@@ -176,7 +176,8 @@ class Damage:
 
     `offset` is that of the first damaged byte, from the start of the block; `length` goes from
     there to the last damaged byte, as far as was looked; `found` has the first bytes, in
-    hexadecimal. They were written after the moment `after`, and before the moment `before`.
+    hexadecimal, where they lie outside of the block: what lies in it is the program's. They were
+    written after the moment `after`, and before the moment `before`.
     """
 
     offset: int = 0

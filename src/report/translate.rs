@@ -140,10 +140,15 @@ impl Translator<'_> {
         Some(Damage {
             offset: finding.offset,
             length: imprint.length().into(),
-            found: imprint
-                .bytes()
-                .iter()
-                .fold(String::new(), |text, byte| text + &format!("{byte:02x}")),
+            found: if finding.kind == FindingKind::UseAfterFree {
+                // What lies in a block is the program's: a report has none of it.
+                String::new()
+            } else {
+                imprint
+                    .bytes()
+                    .iter()
+                    .fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+            },
             after: self.moment(after),
             before: self.moment(before),
         })

@@ -57,7 +57,7 @@ def test_a_write_after_free_lies_between_the_release_and_the_check(
         "kind": "use-after-free",
         "offset": 12,
         "length": 3,
-        "found": b"abc".hex(),
+        "found": "",  # what lies in a block is the program's
         "after": ("release", "release"),
         "before": ("check", "look"),
     }
@@ -79,7 +79,7 @@ for _ in range(40_000):
         "kind": "use-after-free",
         "offset": 0,
         "length": 100,
-        "found": b"a".hex() * 16,
+        "found": "",
         "after": ("check", "look_early"),
         "before": ("eviction", "release"),
     }
@@ -111,6 +111,27 @@ def test_an_overflow_after_a_check_is_noticed_at_the_resize(
     damage = found("look()\nwrite(block, 100, b'a')\nblock = library.hl_realloc(block, 200)\n")
     assert damage["after"] == ("check", "look")
     assert damage["before"] == ("resize", "<module>")
+
+
+@pytest.mark.parametrize("kind", ["double", "float", "long", "byte"])
+def test_arithmetic_on_what_we_filled_changes_it(
+    kind: str, run_python: Callable[..., Program]
+) -> None:
+    """As large numbers the patterns would absorb it: `x += 1.0` would leave every bit as it was."""
+    source = f"""
+values = ctypes.POINTER(ctypes.c_{kind}).from_buffer(ctypes.c_void_p(block))
+values[{100 if kind == "byte" else 104} // ctypes.sizeof(ctypes.c_{kind})] += 1
+release(block)
+other = make()
+values = ctypes.POINTER(ctypes.c_{kind}).from_buffer(ctypes.c_void_p(other))
+release(other)
+values[1] += 1
+look()
+"""
+    finished = run_python(HEAD + source + TAIL)
+    assert (finished.status, finished.err) == (0, "")
+    kinds = {finding["kind"] for finding in json.loads(finished.out)}
+    assert kinds == {"heap-overflow", "use-after-free"}
 
 
 def test_an_underflow_names_the_bytes_before_the_block(
@@ -151,5 +172,5 @@ def test_the_text_says_what_was_written_and_when(run_python: Callable[..., Progr
     source = "release(block)\nwrite(block, 12, b'abc')\nlook()\nprint(heapledger.report())\n"
     said = run_python(HEAD + source).out
     assert "12 bytes inside a 100-byte block" in said
-    assert "written there: 61 62 63, between the release at" in said
+    assert "written there: 3 bytes, between the release at" in said
     assert "and the check at" in said

@@ -105,9 +105,11 @@ fn written(damage: &Damage) -> String {
         .filter_map(|pair| std::str::from_utf8(pair).ok())
         .collect();
     let shown = bytes.len() as u64;
-    let rest = match damage.length.saturating_sub(shown) {
-        0 => String::new(),
-        rest => format!(" and {} more", thousands(rest)),
+    let rest = match (damage.length.saturating_sub(shown), shown) {
+        (0, _) => String::new(),
+        (1, 0) => "1 byte".to_owned(),
+        (rest, 0) => format!("{} bytes", thousands(rest)),
+        (rest, _) => format!(" and {} more", thousands(rest)),
     };
     format!(
         "written there: {}{rest}, between {} and {}",

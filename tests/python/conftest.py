@@ -50,6 +50,11 @@ _want_signals()
 
 import heapledger  # noqa: E402 - after its place is known
 
+# Every module now: what is first imported while pytester runs pytest in this process is taken out
+# of `sys.modules` afterwards, and would be there twice.
+for _name in heapledger.__all__:
+    getattr(heapledger, _name)
+
 # The tests of the pytest plugin run pytest; only this conftest may ask for plugins.
 pytest_plugins = ["pytester"]
 

@@ -14,6 +14,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The previous chunk is in use.
 const PREVIOUS_IN_USE: usize = 1;
+/// No chunk is so large: user space ends here.
+const BYTE_END: usize = 1 << 47;
 /// The chunk is a mapping of its own.
 const IS_MAPPED: usize = 2;
 /// The chunk lies in an arena other than the main one.
@@ -138,7 +140,17 @@ pub(super) unsafe fn looks_ordinary(block: usize) -> bool {
         return true;
     }
     // SAFETY: on the page of `block`, which the caller knows to be mapped.
-    unsafe { self::header(next + HEADER_BYTES) }.size & PREVIOUS_IN_USE != 0
+    let next = unsafe { self::header(next + HEADER_BYTES) };
+    next.size & PREVIOUS_IN_USE != 0 && (HEADER_BYTES..BYTE_END).contains(&next.byte_count())
+}
+
+/// Where the block of the next chunk begins, by the words in front of `block`.
+///
+/// # Safety
+/// * As for [`header`].
+pub(super) unsafe fn next_block(block: usize) -> usize {
+    // SAFETY: the caller's duties.
+    block.wrapping_add(unsafe { header(block) }.byte_count())
 }
 
 /// Whether the words in front of `block` cannot be a chunk's.

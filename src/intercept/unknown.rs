@@ -53,11 +53,16 @@ pub(super) fn is_acceptable(
     let Some(_ours) = OurOwnWork::begin() else {
         return true;
     };
+    let place = gate::place_for(frame);
     let Some(judged) = judge(tracker, block, frame) else {
+        if block.is_multiple_of(ALIGNMENT) && peek_header_works(block) {
+            // SAFETY: aligned, and the words in front were readable a moment ago.
+            let next = unsafe { chunk::next_block(block) };
+            tracker.put_right_behind_unrecorded(Address::new(next), place);
+        }
         note_ordinary(block);
         return true;
     };
-    let place = gate::place_for(frame);
     let pointer = Address::new(block);
     match cookie::block_meant(tracker, family, block) {
         Some(meant) => tracker.refuse_shifted(meant, pointer, family, place),

@@ -94,6 +94,27 @@ impl Tracker {
         }
     }
 
+    /// Looks at the words in front of the block at `next` when its neighbour goes back, which is not on
+    /// record: glibc would abort over them. What the program has written there is reported and put right.
+    #[cold]
+    pub fn put_right_behind_unrecorded(&self, next: Address, place: EventPlace) {
+        let Some(found) = self.ledger.find(next) else {
+            return;
+        };
+        let Some(record) = found.read().filter(damage::is_held) else {
+            return;
+        };
+        let damage = damage::by_copy(&record).filter(|damage| damage.before.is_some());
+        let Some(damage) = damage.filter(|_| self.vouches_for_copy(&record)) else {
+            return;
+        };
+        if self.ledger.flag_once(found.ticket(), flag::DAMAGE_REPORTED) {
+            let after = self.last_intact(&record);
+            self.report_damage(&record, damage, after, (MomentKind::Neighbour, place));
+        }
+        self.restore_size_word(&record);
+    }
+
     fn repair(&self, front: &BlockRecord, next: &BlockRecord) {
         let remembered = SizeWord::from_flags(next.flags);
         if self.heap_is_glibcs && remembered.is_known() {

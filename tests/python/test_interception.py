@@ -365,6 +365,17 @@ def test_a_thread_that_ends_in_a_callback_does_no_harm(tmp_path: Path) -> None:
     assert run.errors == []
 
 
+def test_memory_in_front_of_a_damaged_block_can_be_released(tmp_path: Path) -> None:
+    """It is not on record, and glibc would abort over the size of the block behind it."""
+    library = compile_plain("beside_unrecorded.c", tmp_path)
+    text = opened(library) + "beside = library.write_in_front()\nlibrary.release_front()\n"
+    run = run_script(text + "library.release_block()\nprint(beside)\n", tmp_path)
+    assert (run.status, run.out, run.err) == (0, "1\n", "")
+    (underflow,) = run.of_kind("heap-underflow")
+    assert underflow["damage"]["found"] == "11"
+    assert underflow["damage"]["before"]["event"] == "neighbour"
+
+
 HEAP_IS_LOW = ctypes.addressof(ctypes.create_string_buffer(1 << 10)) < 1 << 32
 """Where the interpreter is no PIE the heap lies below 4 GiB, and 32 bits hold its pointers."""
 

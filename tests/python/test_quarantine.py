@@ -98,7 +98,7 @@ def test_what_an_ended_thread_withheld_is_still_looked_at(
     run: Callable[[str], dict[str, Any]],
 ) -> None:
     (finding,) = run("""
-heapledger.start(scope="explicit")
+heapledger.start(scope="explicit", quarantine_blocks=20_000)
 blocks = []
 def work():
     blocks.append(library.hl_malloc(64))
@@ -115,7 +115,7 @@ def test_a_double_free_is_one_after_thousands_of_releases(
     run: Callable[[str], dict[str, Any]],
 ) -> None:
     (finding,) = run("""
-heapledger.start(scope="explicit")
+heapledger.start(scope="explicit", quarantine_blocks=20_000)
 block = library.hl_malloc(48)
 library.hl_free(block)
 come_and_go(10_000)

@@ -11,7 +11,7 @@ use super::{chunk, conversion, python};
 use crate::capture::foreign;
 use crate::ledger::BlockState;
 use crate::memory::Address;
-use crate::memory::peek::peek;
+use crate::memory::peek::{self, peek};
 use crate::memory::reentry::OurOwnWork;
 use crate::tracker::{self, Tracker};
 
@@ -129,10 +129,7 @@ impl Results<'_> {
         if !peek(Address::new(pointer), bytes) {
             return;
         }
-        let words = bytes
-            .chunks_exact(WORD)
-            .filter_map(|word| word.try_into().ok())
-            .map(|word| Address::new(usize::from_ne_bytes(word)));
+        let words = peek::words(bytes).map(Address::new);
         let mut given = words.filter(|&block| self.is_of_call(block)).peekable();
         // Whose memory it is costs more to find out, and matters only now.
         if given.peek().is_some() && !self.is_of_library(pointer) {

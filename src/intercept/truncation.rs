@@ -13,7 +13,7 @@ use super::page_kinds::PAGE;
 use crate::capture::EventPlace;
 use crate::memory::Address;
 use crate::memory::loaded_list::Reading;
-use crate::memory::peek::peek;
+use crate::memory::peek::{self, peek};
 use crate::tracker::Tracker;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -218,10 +218,7 @@ fn words_at(tracker: &Tracker, place: usize) -> Vec<usize> {
     if !peek(Address::new(place), &mut bytes) {
         return Vec::new();
     }
-    let words = bytes
-        .chunks_exact(WORD)
-        .filter_map(|word| word.try_into().ok());
-    words.map(usize::from_ne_bytes).collect()
+    peek::words(&bytes).collect()
 }
 
 fn is_keeper(function: usize) -> bool {

@@ -29,6 +29,14 @@ pub fn peek(from: Address, into: &mut [u8]) -> bool {
     usize::try_from(copied) == Ok(into.len())
 }
 
+/// The whole words of copied bytes.
+pub fn words(bytes: &[u8]) -> impl Iterator<Item = usize> + '_ {
+    bytes
+        .chunks_exact(size_of::<usize>())
+        .filter_map(|word| word.try_into().ok())
+        .map(usize::from_ne_bytes)
+}
+
 #[cfg(all(test, not(any(loom, miri))))]
 mod tests {
     use super::*;

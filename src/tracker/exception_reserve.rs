@@ -8,7 +8,7 @@
 use crate::detect::reach::Holding;
 use crate::ledger::BlockRecord;
 use crate::memory::Address;
-use crate::memory::peek::peek;
+use crate::memory::peek::{self, peek};
 
 const WORD: usize = size_of::<usize>();
 /// The word in front of the one that leads to the block, that word, and two behind it.
@@ -23,13 +23,11 @@ pub(super) fn is_reserve(block: &BlockRecord, holding: Holding) -> bool {
     let Some(first) = place.get().checked_sub(WORD) else {
         return false;
     };
-    peek(Address::new(first), &mut bytes) && {
-        let mut words = [0; WORDS_LOOKED_AT];
-        for (word, bytes) in words.iter_mut().zip(bytes.chunks_exact(WORD)) {
-            *word = bytes.try_into().map_or(0, usize::from_ne_bytes);
-        }
-        words.windows(3).any(|pool| is_described_by(block, pool))
-    }
+    let words = |bytes| peek::words(bytes).collect::<Vec<_>>();
+    peek(Address::new(first), &mut bytes)
+        && words(&bytes)
+            .windows(3)
+            .any(|pool| is_described_by(block, pool))
 }
 
 /// Whether three words describe the block as the pool does. Nothing is free when all is in use.

@@ -24,7 +24,7 @@ use crate::detect::reach::{Holding, Walk, is_carved_up};
 use crate::ledger::record::flag;
 use crate::ledger::{BlockRecord, BlockState, Epoch, FamilyId};
 use crate::memory::lock::Lock;
-use crate::memory::peek::peek;
+use crate::memory::peek::{self, peek};
 use crate::memory::writable::{self, TouchedPages};
 use crate::memory::{Address, own_ranges, thread_specific};
 use std::ops::Range;
@@ -205,7 +205,7 @@ impl Search {
                 if let Some(bytes) = buffer.get_mut(..length)
                     && peek(Address::new(place), bytes)
                 {
-                    words.extend(words_of(bytes));
+                    words.extend(peek::words(bytes));
                 }
                 place += length;
             }
@@ -240,7 +240,7 @@ impl Search {
             };
             copy(start, bytes);
             words.clear();
-            words.extend(words_of(bytes));
+            words.extend(peek::words(bytes));
             for part in outside(start..start + length, passed_over) {
                 let place = |address: usize| (address - start) / WORD;
                 if let Some(words) = words.get(place(part.start)..place(part.end)) {
@@ -326,13 +326,6 @@ fn copy(from: usize, into: &mut [u8]) {
         place += length;
         rest = behind;
     }
-}
-
-fn words_of(bytes: &[u8]) -> impl Iterator<Item = usize> + '_ {
-    bytes
-        .chunks_exact(WORD)
-        .filter_map(|word| word.try_into().ok())
-        .map(usize::from_ne_bytes)
 }
 
 /// The parts of a range that lie in none of the sorted ranges, each of whole words.

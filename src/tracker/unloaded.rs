@@ -69,10 +69,7 @@ fn words_in(range: &Range<usize>) -> Vec<usize> {
     if !peek::peek(Address::new(start), &mut bytes) {
         return Vec::new();
     }
-    bytes
-        .chunks_exact(WORD)
-        .filter_map(|word| word.try_into().ok())
-        .map(usize::from_ne_bytes)
+    peek::words(&bytes)
         .filter(|&word| word >= ADDRESS_MIN)
         .collect()
 }

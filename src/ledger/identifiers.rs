@@ -49,6 +49,13 @@ pub enum BlockState {
 }
 
 impl BlockState {
+    /// Whether a record in this state stands in nobody's way: its block was released, or is
+    /// forgotten.
+    #[must_use]
+    pub(super) const fn is_gone(self) -> bool {
+        matches!(self, Self::Freed | Self::Forgotten)
+    }
+
     /// The name used in reports.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -215,7 +215,7 @@ impl Ledger {
         if found.state() == Some(BlockState::Live) {
             self.totals.count_release(seat, size.get() as u64);
         }
-        if !is_gone(found.state()) {
+        if !found.state().is_some_and(BlockState::is_gone) {
             self.superseded.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -254,7 +254,7 @@ fn first_met<'a>(chain: &mut Chain<'a>, block: &NewBlock) -> Option<Found<'a>> {
     let (mut gone, mut overlapping) = (None, None);
     for found in chain {
         if found.address() == block.address {
-            if !is_gone(found.state()) {
+            if !found.state().is_some_and(BlockState::is_gone) {
                 return Some(found);
             }
             gone = gone.or(Some(found));
@@ -263,11 +263,6 @@ fn first_met<'a>(chain: &mut Chain<'a>, block: &NewBlock) -> Option<Found<'a>> {
         }
     }
     gone.or(overlapping)
-}
-
-/// Whether a record stands in nobody's way: its block was released, or is forgotten.
-const fn is_gone(state: Option<BlockState>) -> bool {
-    matches!(state, Some(BlockState::Freed | BlockState::Forgotten))
 }
 
 /// Whether a record stands where the new block goes: at its address, or, for a block that an

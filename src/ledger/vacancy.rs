@@ -170,11 +170,7 @@ impl Vacancy {
         };
         let word = record.word();
         // Until the winner of the release has noted where it happened, the fields are the winner's.
-        let is_gone = matches!(
-            word.state(),
-            Some(BlockState::Freed | BlockState::Forgotten)
-        );
-        if !is_gone || !record.is_release_noted() {
+        if !word.state().is_some_and(BlockState::is_gone) || !record.is_release_noted() {
             return false;
         }
         let Some(slot) = map.slot(word.address()) else {

@@ -38,6 +38,11 @@ pub(super) use self::unwind::Unwinder;
 pub use self::unwind::{NATIVE_FRAME_COUNT_MAX, NativeDepth};
 pub(super) use self::walk_cache::Rest;
 
+use self::loaded::Loaded;
+use super::site_table::{Site, SiteId, SiteTable};
+use crate::memory::{Address, FrameAddress};
+use std::ffi::{CStr, c_char};
+
 /// The rule that an object mapped at `image` gives for one of its places, in words: for `fuzz`.
 #[cfg(fuzzing)]
 #[must_use]
@@ -46,11 +51,6 @@ pub fn unwind_rule(image: &[u8], table_offset: usize, place_offset: usize) -> St
     let place = loaded.start.wrapping_add(place_offset);
     format!("{:?}", unwind_table::rule_at(&loaded, place))
 }
-
-use self::loaded::Loaded;
-use super::site_table::{Site, SiteId, SiteTable};
-use crate::memory::{Address, FrameAddress};
-use std::ffi::{CStr, c_char};
 
 /// Stores the place of the code that returns to `caller`; `is_internal` says that reports leave the
 /// frame out. Cold: reads the object's notes, once for each return address.

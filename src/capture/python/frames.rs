@@ -182,13 +182,8 @@ impl FrameReader {
         i32::try_from(distance).ok()
     }
 
-    /// Whether the frame's instruction is a call and the opcode behind it is what `is_wanted` says.
-    pub(super) fn is_behind_call(
-        &self,
-        frame: FramePlace,
-        codes: &CallCodes,
-        is_wanted: impl FnOnce(u8) -> bool,
-    ) -> bool {
+    /// Whether the frame's instruction is a call, and the one behind it throws the result away.
+    pub(super) fn drops_result(&self, frame: FramePlace, codes: &CallCodes) -> bool {
         let Ok(call) = usize::try_from(self.instruction(frame)).map(Address::new) else {
             return false;
         };
@@ -198,7 +193,7 @@ impl FrameReader {
         }
         let next = CODE_UNIT_BYTES * (1 + codes.note_count);
         // SAFETY: code never ends with a call: behind it and its notes is another instruction.
-        is_wanted(unsafe { peek::<u8>(call, next) })
+        codes.is_drop(unsafe { peek::<u8>(call, next) })
     }
 
     #[inline]

@@ -25,13 +25,6 @@ mod switching;
 mod thread_cache;
 
 pub(super) use self::connect::some_code;
-/// The line of an instruction: for `fuzz`.
-#[cfg(fuzzing)]
-#[must_use]
-pub fn line_of(table: &[u8], first_line: i32, lasti: i32) -> Option<u32> {
-    line_table::line_of(table, first_line, lasti)
-}
-
 pub use self::status::{PythonStatus, PythonVersion};
 pub use self::switching::without_python_frames;
 
@@ -47,6 +40,13 @@ use crate::memory::Address;
 use crate::memory::sync::{AtomicU32, Ordering};
 use once_cell::race::OnceBox;
 use std::fmt;
+
+/// The line of an instruction: for `fuzz`.
+#[cfg(fuzzing)]
+#[must_use]
+pub fn line_of(table: &[u8], first_line: i32, lasti: i32) -> Option<u32> {
+    line_table::line_of(table, first_line, lasti)
+}
 
 /// How stacks are read at the moment.
 const NOT_CONNECTED: u32 = 0;
@@ -244,9 +244,9 @@ impl<'python> Stack<'python> {
         let reader = &self.interpreter.reader;
         let codes = CallCodes::of(self.interpreter.version);
         let frame = reader.top().filter(|&top| reader.read(top).is_some());
-        frame.zip(codes).is_some_and(|(frame, codes)| {
-            reader.is_behind_call(frame, &codes, |next| codes.is_drop(next))
-        })
+        frame
+            .zip(codes)
+            .is_some_and(|(frame, codes)| reader.drops_result(frame, &codes))
     }
 
     /// A number that stands for this stack for as long as `generation` lasts; `None` on a thread

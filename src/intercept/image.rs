@@ -389,20 +389,6 @@ unsafe fn headers_of<'list>(info: &libc::dl_phdr_info) -> &'list [ProgramHeader]
     unsafe { std::slice::from_raw_parts(info.dlpi_phdr.cast(), count) }
 }
 
-/// The loaded segments of an object.
-///
-/// # Safety
-/// * As for [`Image::from_listing`].
-pub(super) unsafe fn loaded_ranges<'list>(
-    info: &libc::dl_phdr_info,
-) -> impl Iterator<Item = Range> + use<'list> {
-    // SAFETY: the caller's duties are the same.
-    let headers: &'list [ProgramHeader] = unsafe { headers_of(info) };
-    let base = usize::try_from(info.dlpi_addr).unwrap_or_default();
-    let loaded = headers.iter().filter(|header| header.kind == kind::LOAD);
-    loaded.map(move |header| header.range(base))
-}
-
 /// The hash function of `DT_GNU_HASH`.
 fn gnu_hash(name: &[u8]) -> u32 {
     name.iter().fold(5_381, |hash: u32, &byte| {

@@ -15,8 +15,8 @@ use std::ffi::{c_int, c_void};
 
 use super::image::Image;
 use crate::capture;
-use crate::memory::Address;
 use crate::memory::loaded_list::Reading;
+use crate::memory::{Address, regions};
 
 /// How many objects were ever added to and removed from the list.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -101,22 +101,7 @@ pub(super) fn is_in_image(address: usize) -> bool {
     if capture::is_outside_objects(Address::new(address)) {
         return false;
     }
-    let mut question = (address, false);
-    let _reading = Reading::begin();
-    // SAFETY: as in `list_age`.
-    unsafe { libc::dl_iterate_phdr(Some(ask), (&raw mut question).cast()) };
-    question.1
-}
-
-unsafe extern "C" fn ask(info: *mut libc::dl_phdr_info, _: usize, out: *mut c_void) -> c_int {
-    // SAFETY: as in `read_age`.
-    let info = unsafe { &*info };
-    // SAFETY: `is_in_image` passed a pointer to this type and waits for our return.
-    let question = unsafe { &mut *out.cast::<(usize, bool)>() };
-    // SAFETY: dl_iterate_phdr passed `info`, and the ranges are used before this callback returns.
-    let mut ranges = unsafe { super::image::loaded_ranges(info) };
-    question.1 = ranges.any(|range| range.contains(question.0));
-    c_int::from(question.1)
+    regions::is_in_image(Address::new(address))
 }
 
 #[cfg(test)]

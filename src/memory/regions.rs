@@ -80,7 +80,8 @@ fn parse(line: &str) -> Option<Mapping<'_>> {
 
 /// Whether a loadable segment of a loaded image covers the address: this finds zero-initialised
 /// data too, whose mapping has no name.
-fn is_in_image(address: Address) -> bool {
+#[must_use]
+pub fn is_in_image(address: Address) -> bool {
     let mut question = (address, false);
     let data = (&raw mut question).cast::<c_void>();
     let _reading = Reading::begin();

@@ -184,10 +184,9 @@ fn speak(signal: i32, address: usize, stack_pointer: usize) {
         if CRASHES.contains(&signal) {
             let _ours = OurOwnWork::begin();
             given::look_at_death(tracker, stack_pointer);
-        }
-        if signal == libc::SIGSEGV {
-            let _ours = OurOwnWork::begin();
-            truncation::look_at_fault(tracker, address);
+            if signal == libc::SIGSEGV {
+                truncation::look_at_fault(tracker, address);
+            }
         }
         tracker.session().note_death(signal);
     }

@@ -53,10 +53,11 @@ pub(super) fn is_acceptable(
     let Some(_ours) = OurOwnWork::begin() else {
         return true;
     };
+    let judged = judge(tracker, block, frame);
     let place = gate::place_for(frame);
-    let Some(judged) = judge(tracker, block, frame) else {
-        if block.is_multiple_of(ALIGNMENT) && peek_header_works(block) {
-            // SAFETY: aligned, and the words in front were readable a moment ago.
+    let Judgement::Wrong(what, record) = judged else {
+        if matches!(judged, Judgement::Block) {
+            // SAFETY: a block is aligned, and the words in front were readable a moment ago.
             let next = unsafe { chunk::next_block(block) };
             tracker.put_right_behind_unrecorded(Address::new(next), place);
         }
@@ -66,49 +67,62 @@ pub(super) fn is_acceptable(
     let pointer = Address::new(block);
     match cookie::block_meant(tracker, family, block) {
         Some(meant) => tracker.refuse_shifted(meant, pointer, family, place),
-        None => tracker.report_invalid_release(pointer, judged, family, place),
+        None => tracker.report_invalid_release(pointer, (what, record), family, place),
     }
     false
 }
 
-/// What proves the pointer wrong; `None` when nothing does.
-fn judge(
-    tracker: &Tracker,
-    block: usize,
-    frame: Frame,
-) -> Option<(PointerPlace, Option<BlockRecord>)> {
+/// What the close look comes to.
+enum Judgement {
+    /// The pointer is wrong: what it points at, and the block around it.
+    Wrong(PointerPlace, Option<BlockRecord>),
+    /// A block of an allocator begins there, as far as can be told.
+    Block,
+    /// Nothing can be read there, nor elsewhere: the kernel does not let us ask.
+    Unreadable,
+}
+
+fn judge(tracker: &Tracker, block: usize, frame: Frame) -> Judgement {
     if stack::is_in_use(block, frame.stack_pointer()) {
-        return Some((PointerPlace::Stack, None));
+        return Judgement::Wrong(PointerPlace::Stack, None);
     }
     if is_in_image(block) {
-        return Some((PointerPlace::Image, None));
+        return Judgement::Wrong(PointerPlace::Image, None);
     }
     if stack::is_main_threads(block) {
-        return Some((PointerPlace::Stack, None));
+        return Judgement::Wrong(PointerPlace::Stack, None);
     }
     let mut words = [0; 2 * ALIGNMENT];
     let readable = peek(Address::new(block.wrapping_sub(ALIGNMENT)), &mut words);
     if !readable {
-        return chunk::peek_works().then_some((PointerPlace::Unmapped, None));
+        return if chunk::peek_works() {
+            Judgement::Wrong(PointerPlace::Unmapped, None)
+        } else {
+            Judgement::Unreadable
+        };
     }
     if tracker.is_among_guarded(Address::new(block)) {
         // None of glibc's, whatever lies in front of it.
         let around = block_around(tracker, block);
         let place = around.map_or(PointerPlace::Unknown, |_| PointerPlace::Interior);
-        return Some((place, around));
+        return Judgement::Wrong(place, around);
     }
     let aligned = block.is_multiple_of(ALIGNMENT);
     // SAFETY: aligned, and the words before and at the block were readable a moment ago.
     if aligned && unsafe { chunk::looks_ordinary(block) } {
-        return None;
+        return Judgement::Block;
     }
     // Last, because it may have to search far back.
     if let Some(record) = block_around(tracker, block) {
-        return Some((PointerPlace::Interior, Some(record)));
+        return Judgement::Wrong(PointerPlace::Interior, Some(record));
     }
     // SAFETY: as above.
     let is_wrong = !aligned || unsafe { chunk::is_impossible(block) };
-    is_wrong.then_some((PointerPlace::Unknown, None))
+    if is_wrong {
+        Judgement::Wrong(PointerPlace::Unknown, None)
+    } else {
+        Judgement::Block
+    }
 }
 
 /// The recorded block whose memory covers the pointer, glibc's share of it included: one past the

@@ -66,10 +66,8 @@ impl Tracker {
         let (front, found) = self.block_in_front(next)?;
         let damage = damage::by_copy(&front).filter(Damage::spreads)?;
         damage.behind?;
-        if self.ledger.flag_once(found.ticket(), flag::DAMAGE_REPORTED) {
-            let after = self.last_intact(&front);
-            self.report_damage(&front, damage, after, (MomentKind::Neighbour, place));
-        }
+        let noticed = (MomentKind::Neighbour, place);
+        self.report_damage_once(found.ticket(), &front, damage, noticed);
         Some(front)
     }
 
@@ -108,10 +106,8 @@ impl Tracker {
         let Some(damage) = damage.filter(|_| self.vouches_for_copy(&record)) else {
             return;
         };
-        if self.ledger.flag_once(found.ticket(), flag::DAMAGE_REPORTED) {
-            let after = self.last_intact(&record);
-            self.report_damage(&record, damage, after, (MomentKind::Neighbour, place));
-        }
+        let noticed = (MomentKind::Neighbour, place);
+        self.report_damage_once(found.ticket(), &record, damage, noticed);
         self.restore_size_word(&record);
     }
 

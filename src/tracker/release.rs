@@ -228,6 +228,23 @@ impl Tracker {
         diagnose::last_intact(record, last_check)
     }
 
+    /// Reports what was seen of a block that is held, unless its damage has been reported; `false` then.
+    #[cold]
+    pub(super) fn report_damage_once(
+        &self,
+        ticket: Ticket,
+        record: &BlockRecord,
+        damage: Damage,
+        noticed: Noticed,
+    ) -> bool {
+        let is_first = self.ledger.flag_once(ticket, flag::DAMAGE_REPORTED);
+        if is_first {
+            let after = self.last_intact(record);
+            self.report_damage(record, damage, after, noticed);
+        }
+        is_first
+    }
+
     /// Reports damage that has not been reported.
     #[cold]
     pub(super) fn report_damage(

@@ -51,15 +51,11 @@ impl Tracker {
                 continue;
             }
             let unchanged = || self.ledger.read(ticket).is_some_and(|now| now == record);
-            if !unchanged()
-                || !self.vouches_for_copy(&record)
-                || !self.ledger.flag_once(ticket, flag::DAMAGE_REPORTED)
-            {
-                continue;
+            if unchanged() && self.vouches_for_copy(&record) {
+                let noticed = (moment, *place);
+                let is_new = self.report_damage_once(ticket, &record, damage, noticed);
+                seen.damaged_count += u64::from(is_new);
             }
-            seen.damaged_count += 1;
-            let after = self.last_intact(&record);
-            self.report_damage(&record, damage, after, (moment, *place));
         }
         // Only now: until here the damage lay after the look before this one.
         let here = self.capture.here(*place);

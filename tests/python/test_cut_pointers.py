@@ -12,6 +12,8 @@ from intercepted import compile_plain, frames, run_script
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from intercepted import Run
+
 GIVING = [
     "gives_malloc",
     "gives_array",
@@ -35,17 +37,21 @@ BUILDS = ["-O0", "-O1", "-O2", "-O3"]
 OPEN = "import ctypes\nlibrary = ctypes.CDLL({path!r})\nplace = ctypes.c_void_p()\n"
 
 
+def run_statements(statements: str, build: str, calls: str, folder: Path) -> Run:
+    """Run what calls `library`, from the fourth line on, to a good end."""
+    library = compile_plain("cut.cpp", folder, build)
+    run = run_script(OPEN.format(path=str(library)) + statements, folder, calls=calls)
+    assert (run.status, run.err) == (0, "")
+    return run
+
+
 @pytest.mark.parametrize("calls", ["auto", "types"])
 @pytest.mark.parametrize("build", BUILDS)
 def test_a_cut_pointer_is_noticed_however_the_library_is_compiled(
     build: str, calls: str, tmp_path: Path
 ) -> None:
-    library = compile_plain("cut.cpp", tmp_path, build)
-    text = OPEN.format(path=str(library))
-    for name in GIVING:
-        text += f"value = library.{name}()\nvalue = library.{name}()\n"
-    run = run_script(text, tmp_path, calls=calls)
-    assert (run.status, run.err) == (0, "")
+    text = "".join(f"value = library.{name}()\n" * 2 for name in GIVING)
+    run = run_statements(text, build, calls, tmp_path)
     cut = {found["foreign_function"]["name"]: found for found in run.of_kind("truncated-pointer")}
     assert set(cut) == set(GIVING)
     for number, name in enumerate(GIVING):
@@ -59,13 +65,9 @@ def test_a_cut_pointer_is_noticed_however_the_library_is_compiled(
 def test_a_result_that_nobody_meant_is_no_cut_pointer(
     build: str, calls: str, tmp_path: Path
 ) -> None:
-    library = compile_plain("cut.cpp", tmp_path, build)
-    text = OPEN.format(path=str(library))
-    for name, arguments in ACCIDENTAL.items():
-        text += f"for _ in range(5): value = library.{name}({arguments})\n"
-    run = run_script(text, tmp_path, calls=calls)
-    assert (run.status, run.err) == (0, "")
-    assert run.errors == []
+    calls_made = (f"library.{name}({arguments})\n" for name, arguments in ACCIDENTAL.items())
+    text = "".join(f"for _ in range(5): value = {call}" for call in calls_made)
+    assert run_statements(text, build, calls, tmp_path).errors == []
 
 
 @pytest.mark.parametrize("calls", ["auto", "types"])
@@ -74,12 +76,8 @@ def test_a_result_that_nobody_takes_is_cut_for_nobody(
     build: str, calls: str, tmp_path: Path
 ) -> None:
     """A function that returns nothing and loses a block leaves its address in the register."""
-    library = compile_plain("cut.cpp", tmp_path, build)
-    text = OPEN.format(path=str(library))
-    text += "for _ in range(50): library.loses()\n"
-    text += "for _ in range(50): library.gives_malloc()\n"
-    run = run_script(text, tmp_path, calls=calls)
-    assert (run.status, run.err) == (0, "")
+    text = "for _ in range(50): library.loses()\nfor _ in range(50): library.gives_malloc()\n"
+    run = run_statements(text, build, calls, tmp_path)
     assert run.errors == []
     assert sum(leak["blocks"] for leak in run.of_kind("leak")) == 100
 

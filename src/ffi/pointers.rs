@@ -73,6 +73,42 @@ pub(super) unsafe fn text<'a>(pointer: *const c_char, name: &str) -> Result<&'a 
     })
 }
 
+/// The bytes of a JSON text that must be there.
+///
+/// # Safety
+/// * `json` is null or has `length` bytes, and lives until the result is no longer used.
+pub(super) unsafe fn json_bytes<'a>(
+    json: *const c_char,
+    length: usize,
+) -> Result<&'a [u8], HlStatus> {
+    if json.is_null() {
+        return Err(fail(HlStatus::NullPointer, "json is null"));
+    }
+    if isize::try_from(length).is_err() {
+        return Err(fail(
+            HlStatus::InvalidArgument,
+            format!("json_length is {length}: no text is so long"),
+        ));
+    }
+    // SAFETY: not null, so the caller vouches for `length` bytes, which no address space exceeds.
+    Ok(unsafe { std::slice::from_raw_parts(json.cast::<u8>(), length) })
+}
+
+/// The text of a C string that may be null.
+///
+/// # Safety
+/// * As for [`bytes`].
+pub(super) unsafe fn optional_text<'a>(
+    pointer: *const c_char,
+    name: &str,
+) -> Result<Option<&'a str>, HlStatus> {
+    if pointer.is_null() {
+        return Ok(None);
+    }
+    // SAFETY: the caller's duties are the same.
+    unsafe { text(pointer, name) }.map(Some)
+}
+
 /// Writes one value through a pointer that must be there.
 ///
 /// # Safety

@@ -3,7 +3,7 @@
 #![expect(unsafe_code, reason = "exports with pointers")]
 
 use super::HlStatus;
-use super::pointers::{TextOut, text, write_text};
+use super::pointers::{TextOut, json_bytes, optional_text, text, write_text};
 use super::status::{fail, respond};
 use crate::detect::Finding;
 use crate::memory::Address;
@@ -270,25 +270,15 @@ pub unsafe extern "C" fn hl_report_render(
     length: *mut usize,
 ) -> HlStatus {
     respond(|| {
-        if json.is_null() {
-            return fail(HlStatus::NullPointer, "json is null");
-        }
-        // SAFETY: not null, so the caller vouches for `json_length` bytes.
-        let json = unsafe { std::slice::from_raw_parts(json.cast::<u8>(), json_length) };
-        let rules = if suppressions_path.is_null() {
-            Suppressions::default()
-        } else {
+        // SAFETY: the caller vouches for `json_length` bytes.
+        let rendered = unsafe { json_bytes(json, json_length) }.and_then(|json| {
             // SAFETY: the caller vouches for the string.
-            match unsafe { text(suppressions_path, "suppressions_path") } {
-                Ok(path) => match Suppressions::load(Path::new(path)) {
-                    Ok(rules) => rules,
-                    Err(error) => return fail(HlStatus::Io, error.to_string()),
-                },
-                Err(status) => return status,
-            }
-        };
-        let rendered = format_of(format).and_then(|format| {
-            render_saved(json, &rules, format)
+            let rules = match unsafe { optional_text(suppressions_path, "suppressions_path") }? {
+                Some(path) => Suppressions::load(Path::new(path))
+                    .map_err(|error| fail(HlStatus::Io, error.to_string()))?,
+                None => Suppressions::default(),
+            };
+            render_saved(json, &rules, format_of(format)?)
                 .map_err(|error| fail(HlStatus::InvalidArgument, error.to_string()))
         });
         match rendered {

@@ -3,7 +3,7 @@
 #![expect(unsafe_code, reason = "exports with pointers")]
 
 use super::HlStatus;
-use super::pointers::{TextOut, text, write_text};
+use super::pointers::{TextOut, json_bytes, optional_text, write_text};
 use super::status::{fail, respond};
 use crate::capture::FileSymbols;
 use crate::report::{json, resymbolize};
@@ -32,23 +32,16 @@ pub unsafe extern "C" fn hl_report_symbolize(
     length: *mut usize,
 ) -> HlStatus {
     respond(|| {
-        if json.is_null() {
-            return fail(HlStatus::NullPointer, "json is null");
-        }
-        // SAFETY: not null, so the caller vouches for `json_length` bytes.
-        let source = unsafe { std::slice::from_raw_parts(json.cast::<u8>(), json_length) };
-        let root = if root.is_null() {
-            None
-        } else {
-            // SAFETY: the caller vouches for the string.
-            match unsafe { text(root, "root") } {
-                Ok(root) => Some(root.into()),
-                Err(status) => return status,
-            }
-        };
-        let mut report = match json::read(source) {
-            Ok(report) => report,
-            Err(error) => return fail(HlStatus::InvalidArgument, error.to_string()),
+        // SAFETY: the caller vouches for `json_length` bytes.
+        let source = unsafe { json_bytes(json, json_length) };
+        let report = source.and_then(|source| {
+            json::read(source).map_err(|error| fail(HlStatus::InvalidArgument, error.to_string()))
+        });
+        // SAFETY: the caller vouches for the string.
+        let root = unsafe { optional_text(root, "root") };
+        let (mut report, root) = match (report, root) {
+            (Ok(report), Ok(root)) => (report, root.map(Into::into)),
+            (Err(status), _) | (_, Err(status)) => return status,
         };
         let mut tell = |done, total| {
             if let Some(progress) = progress {

@@ -9,6 +9,7 @@
 
 pub mod address;
 pub mod arena;
+pub mod descriptors;
 pub mod fork;
 pub mod loaded_list;
 pub mod lock;

@@ -1,5 +1,6 @@
 //! Files: read with a limit, written whole or not at all.
 
+use crate::memory::descriptors::{is_of_this_user, let_wait};
 use crate::memory::refusal::{Request, is_refused};
 use crate::memory::write_signals::without_write_signals;
 use std::fs::{self, File, OpenOptions};
@@ -54,8 +55,8 @@ pub fn expand(pattern: &str) -> String {
 
 /// Writes `bytes` to `path` under a temporary name in the same folder, readable by the owner alone,
 /// and then renames it. What was there before stays until then, and stays when writing fails; a
-/// link is replaced and not followed. A pipe or device, such as `/dev/stderr`, is written to
-/// directly, because renaming would replace it.
+/// link is replaced and not followed. A pipe or device of ours, or `/dev/stderr` and its like, is
+/// written to directly, because renaming would replace it; a pipe that nobody reads is an error.
 ///
 /// # Errors
 /// What the file system says; the temporary file is gone then. No signal says it: see
@@ -66,7 +67,7 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     if is_stream(path) {
-        return OpenOptions::new().append(true).open(path)?.write_all(bytes);
+        return open_stream(path)?.write_all(bytes);
     }
     let (temporary, mut file) = create_beside(path)?;
     let written = unless_refused(Request::WriteFile)
@@ -81,14 +82,36 @@ fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Whether `path` names something to be written to and not replaced: a pipe or device, or a link of the
-/// kernel's to whatever is open, as `/dev/stdout` is.
+/// kernel's to whatever is open, as `/dev/stdout` is. What others put there, a link or a pipe of theirs,
+/// would lead the report to them: it is replaced.
 fn is_stream(path: &Path) -> bool {
+    is_of_the_system(path)
+        || path.symlink_metadata().is_ok_and(|existing| {
+            let kind = existing.file_type();
+            !kind.is_file() && !kind.is_dir() && !kind.is_symlink() && is_of_this_user(&existing)
+        })
+}
+
+fn is_of_the_system(path: &Path) -> bool {
     path.parent() == Some(Path::new("/dev"))
         || path.starts_with("/dev/fd")
         || path.starts_with("/proc")
-        || path
-            .metadata()
-            .is_ok_and(|existing| !existing.is_file() && !existing.is_dir())
+}
+
+/// Opens a pipe or device. Opening a pipe waits for a reader, who may never come, so it is asked not to;
+/// writing waits for him as any program would.
+fn open_stream(path: &Path) -> io::Result<File> {
+    let links = if is_of_the_system(path) {
+        0
+    } else {
+        libc::O_NOFOLLOW
+    };
+    let file = OpenOptions::new()
+        .append(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY | links)
+        .open(path)?;
+    let_wait(&file)?;
+    Ok(file)
 }
 
 fn unless_refused(request: Request) -> io::Result<()> {
@@ -215,6 +238,16 @@ mod tests {
         for file in ["/dev/shm/report.json", "/tmp/new.json", "new.json", "/"] {
             assert!(!is_stream(Path::new(file)), "{file}");
         }
+    }
+
+    #[test]
+    fn a_link_to_a_device_is_replaced_too() {
+        let folder = folder("link-to-device");
+        let link = folder.join("link.json");
+        std::os::unix::fs::symlink("/dev/null", &link).expect("linked");
+        write_whole(&link, b"report").expect("written");
+        assert_eq!(fs::read(&link).expect("there"), b"report");
+        fs::remove_dir_all(&folder).expect("removed");
     }
 
     #[test]

@@ -73,6 +73,7 @@ class Trial:
         scope: str | None,
         *,
         before: Callable[[], None] | None = None,
+        keep_open: tuple[int, ...] = (),
         **more: str,
     ) -> Ending:
         """Run a command once; `before` runs in the child before the program begins."""

@@ -119,6 +119,41 @@ def test_a_report_that_cannot_be_written(trial: Trial, place: str) -> None:
     assert trial.run(command, "foreign", HEAPLEDGER_OPTIONS=options) == plain
 
 
+def test_a_report_for_a_pipe_that_nobody_reads(trial: Trial) -> None:
+    # Opening a pipe waits for a reader: a program would never end.
+    pipe = trial.folder / "pipe"
+    os.mkfifo(pipe)
+    command = trial.command(PROGRAM)
+    plain = trial.run(command, None)
+    reading, writing = os.pipe()
+    os.close(reading)
+    for place in (f"json={pipe}", f"text=/dev/fd/{writing}"):
+        options = f"scope=foreign:{place}"
+        watched = trial.run(command, "foreign", keep_open=(writing,), HEAPLEDGER_OPTIONS=options)
+        assert watched == plain
+    os.close(writing)
+    assert stat.S_ISFIFO(pipe.lstat().st_mode)
+
+
+def test_a_report_for_a_pipe_that_somebody_reads_late(trial: Trial) -> None:
+    # Larger than a pipe holds: writing waits for the reader.
+    pipe = trial.folder / "pipe"
+    os.mkfifo(pipe)
+    source = (
+        "from traffic import *\n"
+        + "".join(f"def f{number}(): libc.malloc({number})\n" for number in range(1, 151))
+        + "".join(f"f{number}()\n" for number in range(1, 151))
+    )
+    with subprocess.Popen(
+        trial.command(source),
+        env=trial.environment("foreign", HEAPLEDGER_OPTIONS=f"scope=foreign:json={pipe}"),
+    ) as program:
+        text = pipe.read_text("utf-8")
+        assert program.wait(60) == 0
+    assert len(text) > 65536
+    assert len(json.loads(text)["findings"]) == 150
+
+
 def test_a_report_that_outgrows_the_limit_of_files(trial: Trial) -> None:
     # The kernel sends SIGXFSZ, which Python ignores and a C program does not.
     before = limit(resource.RLIMIT_FSIZE, 100)

@@ -36,6 +36,9 @@ NO_CHECK = "none"
 ALL_LEAKS = {"all_leaks": "1"}
 """Every live block is a leak: the interpreter's too, and what a library keeps."""
 
+CONTENTS = {"contents": "1"}
+"""The report tells the first bytes of the blocks in it; otherwise it has none of them."""
+
 _ESCAPED = "\0"
 """Stands for an escaped colon, which separates nothing; no environment has it."""
 

@@ -121,12 +121,16 @@ class ForeignFunction:
 
 @dataclass(frozen=True, slots=True)
 class FindingBlock:
-    """The block a finding is about; `offset` is how far the pointer lies from its start, bytes."""
+    """The block a finding is about; `offset` is how far the pointer lies from its start, bytes.
+
+    `contents` are its first bytes, hexadecimal: only when the session was asked for them.
+    """
 
     address: int = 0
     size: int = 0
     state: str = ""
     offset: int = 0
+    contents: str = ""
 
     @classmethod
     def from_dict(cls, source: Mapping[str, Any]) -> Self:
@@ -136,6 +140,7 @@ class FindingBlock:
             size=_number(source, "size"),
             state=_text(source, "state"),
             offset=_number(source, "offset"),
+            contents=_text(source, "contents"),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -145,6 +150,7 @@ class FindingBlock:
             "size": self.size,
             "state": self.state,
             "offset": self.offset,
+            **({"contents": self.contents} if self.contents else {}),
         }
 
 

@@ -9,13 +9,17 @@ use super::translate::{Resolver, finding_to_model, findings_to_model};
 use super::{Learned, Suppressions, model, timestamp};
 use crate::capture::{self, CaptureCounters, PythonStatus};
 use crate::detect::{BlockFacts, Finding, FindingKind};
-use crate::ledger::{BlockRecord, FamilyId, StackId};
+use crate::ledger::{BlockRecord, BlockState, FamilyId, StackId};
+use crate::memory::peek::peek;
 use crate::memory::{Address, reserve};
 use crate::tracker::Tracker;
 use crate::tracker::options::Options;
 use crate::tracker::snapshot::Snapshot;
 use serde_json::Value;
 use std::cell::OnceCell;
+
+/// Bytes of a block that a report tells when it is asked for contents: four lines of a dump.
+const CONTENT_BYTE_MAX: usize = 64;
 
 /// Gives names to the numbers in findings, and remembers what it has learned from the ledger.
 #[derive(Debug)]
@@ -71,6 +75,25 @@ impl Resolver for Names<'_> {
 
     fn release_name(&self, family: FamilyId) -> String {
         self.0.families().names(family).release
+    }
+
+    fn tells_contents(&self) -> bool {
+        self.0.session().options().contents
+    }
+
+    fn contents(&self, block: &BlockFacts) -> Vec<u8> {
+        let is_same = self.0.block_at(block.address).is_some_and(|now| {
+            now.state == BlockState::Live
+                && (now.address, now.size, now.allocated)
+                    == (block.address, block.size, block.allocated)
+        });
+        let mut bytes = vec![0; block.size.get().min(CONTENT_BYTE_MAX)];
+        // Another thread may release it meanwhile, and its pages may be gone.
+        if is_same && peek(block.address, &mut bytes) {
+            bytes
+        } else {
+            Vec::new()
+        }
     }
 
     fn learned(&self, finding: &Finding) -> Learned {
@@ -256,9 +279,9 @@ fn further_options(options: &Options) -> BTreeMap<String, Value> {
         ("check_every", options.check_every.into()),
         ("guard_interval", options.effective_guard_interval().into()),
     ];
-    numbers
-        .map(|(name, number): (&str, u64)| (name.to_owned(), Value::from(number)))
-        .into()
+    let numbers = numbers.map(|(name, number): (&str, u64)| (name.to_owned(), Value::from(number)));
+    let contents = ("contents".to_owned(), Value::from(options.contents));
+    numbers.into_iter().chain([contents]).collect()
 }
 
 fn stats(snapshot: &Snapshot) -> Stats {

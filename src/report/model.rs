@@ -313,6 +313,10 @@ pub struct Block {
     pub state: String,
     /// How far the pointer in question lies from the start; negative before it.
     pub offset: i64,
+    /// Its first bytes when the report was made, hexadecimal; absent unless they were asked for and
+    /// the block was live.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub contents: String,
 }
 
 /// A function of a foreign library that Python called.

@@ -59,14 +59,20 @@ fn finding() -> impl Strategy<Value = Finding> {
         any::<u64>(),
         option::of(any::<u64>()),
     );
-    let block = (any::<u64>(), any::<u64>(), any::<String>(), any::<i64>()).prop_map(
-        |(address, size, state, offset)| Block {
+    let block = (
+        any::<u64>(),
+        any::<u64>(),
+        any::<String>(),
+        any::<i64>(),
+        any::<String>(),
+    )
+        .prop_map(|(address, size, state, offset, contents)| Block {
             address,
             size,
             state,
             offset,
-        },
-    );
+            contents,
+        });
     let foreign = (any::<String>(), any::<String>())
         .prop_map(|(library, name)| ForeignFunction { library, name });
     let known = (

@@ -41,6 +41,17 @@ pub trait Resolver {
         None
     }
 
+    /// Whether the report is to say what lies in blocks.
+    fn tells_contents(&self) -> bool {
+        false
+    }
+
+    /// The first bytes of a block as they are now, if it is still the one that was found.
+    fn contents(&self, block: &BlockFacts) -> Vec<u8> {
+        let _ = block;
+        Vec::new()
+    }
+
     /// What the rest of the ledger teaches about a finding.
     fn learned(&self, finding: &Finding) -> Learned {
         let _ = finding;
@@ -112,7 +123,7 @@ impl Translator<'_> {
                 .unwrap_or_default(),
             block: finding
                 .block
-                .map(|block| translated_block(&block, finding.offset)),
+                .map(|block| self.block(&block, finding.offset)),
             foreign_function,
             handed_to_python: finding.block.is_some_and(|block| block.handed_to_python),
             indirect: kept_by.is_none() && is_part_of_a_leak(finding),
@@ -140,14 +151,10 @@ impl Translator<'_> {
         Some(Damage {
             offset: finding.offset,
             length: imprint.length().into(),
-            found: if finding.kind == FindingKind::UseAfterFree {
-                // What lies in a block is the program's: a report has none of it.
-                String::new()
-            } else {
-                imprint
-                    .bytes()
-                    .iter()
-                    .fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+            // What lies in a block is the program's: a report has none of it unasked.
+            found: match finding.kind {
+                FindingKind::UseAfterFree if !self.resolver.tells_contents() => String::new(),
+                _ => hexadecimal(imprint.bytes()),
             },
             after: self.moment(after),
             before: self.moment(before),
@@ -216,6 +223,18 @@ impl Translator<'_> {
             .flatten()
     }
 
+    fn block(&self, block: &BlockFacts, offset: i64) -> Block {
+        let is_asked_for = self.resolver.tells_contents();
+        let bytes = is_asked_for.then(|| self.resolver.contents(block));
+        Block {
+            address: block.address.get() as u64,
+            size: block.size.get() as u64,
+            state: block.state.name().to_owned(),
+            offset,
+            contents: hexadecimal(&bytes.unwrap_or_default()),
+        }
+    }
+
     fn names(&self, finding: &Finding) -> Names {
         let Some(block) = finding.block else {
             return Names {
@@ -237,13 +256,10 @@ fn is_part_of_a_leak(finding: &Finding) -> bool {
     finding.holding == Holding::OtherLeak && !handed
 }
 
-fn translated_block(block: &BlockFacts, offset: i64) -> Block {
-    Block {
-        address: block.address.get() as u64,
-        size: block.size.get() as u64,
-        state: block.state.name().to_owned(),
-        offset,
-    }
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes
+        .iter()
+        .fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 #[cfg(test)]

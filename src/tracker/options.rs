@@ -92,6 +92,8 @@ pub struct Options {
     pub foreign_calls: ForeignCalls,
     /// Whether every live block is a leak: the interpreter's and the C run time's, and what is kept.
     pub all_leaks: bool,
+    /// Whether the report says what lies in blocks; otherwise none of it leaves the process.
+    pub contents: bool,
     /// The process number of `heapledger run`: programs without Python that it has not started itself
     /// are not asked for leaks.
     pub run_by: Option<u32>,
@@ -130,6 +132,7 @@ impl Options {
             python_frames: PythonFrames::Native,
             foreign_calls: ForeignCalls::Automatic,
             all_leaks: false,
+            contents: false,
             run_by: None,
             json: None,
             text: None,
@@ -186,6 +189,7 @@ impl Options {
             "python_frames" => self.python_frames = choose(key, value, &PYTHON_FRAMES)?,
             "foreign_calls" => self.foreign_calls = choose(key, value, &FOREIGN_CALLS)?,
             "all_leaks" => self.all_leaks = choose(key, value, &SWITCH)?,
+            "contents" => self.contents = choose(key, value, &SWITCH)?,
             "run_by" => self.run_by = Some(count(key, value)?),
             "json" => self.json = path(key, value)?,
             "text" => self.text = path(key, value)?,
@@ -194,8 +198,8 @@ impl Options {
                 return Err(OptionError(format!(
                     "there is no option \"{key}\": use scope, check, guard, check_every, \
                      quarantine_blocks, quarantine_bytes, native_stacks, python_frames, \
-                     foreign_calls, all_leaks, run_by, json, text or \
-                     suppressions"
+                     foreign_calls, all_leaks, contents, run_by, json, text \
+                     or suppressions"
                 )));
             }
         }
@@ -390,7 +394,7 @@ mod tests {
     fn every_option_is_read() {
         let text = "scope=process:check=redzone:native_stacks=full:json=/a\\:b/%p.json:\
                     text=/t:suppressions=/s:python_frames=supplied:foreign_calls=types:all_leaks=1:run_by=77:\
-                    quarantine_blocks=100:quarantine_bytes=64K";
+                    contents=1:quarantine_blocks=100:quarantine_bytes=64K";
         let options = read(text).expect("valid options");
         let expected = Options {
             scope: Scope::Process,
@@ -406,6 +410,7 @@ mod tests {
             python_frames: PythonFrames::Supplied,
             foreign_calls: ForeignCalls::Types,
             all_leaks: true,
+            contents: true,
             run_by: Some(77),
             json: Some("/a:b/%p.json".to_owned()),
             text: Some("/t".to_owned()),

@@ -89,6 +89,11 @@ def _add_run(commands: Any) -> argparse.ArgumentParser:  # noqa: ANN401 - argpar
         action="store_true",
         help="list every live block at the end: the interpreter's too, and what libraries keep",
     )
+    parser.add_argument(
+        "--contents",
+        action="store_true",
+        help="tell the first bytes of the blocks that are reported (the report may hold secrets)",
+    )
     _add_all_frames(parser)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the report there")
     _add_suppressions(parser)

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 MODULE_OPTION = "-m"
 
 # The options of `run` that take no value. Where the program begins depends on it.
-RUN_FLAGS = frozenset({"-h", "--help", "-q", "--quiet", "--all-leaks", "--all-frames"})
+RUN_FLAGS = frozenset(
+    {"-h", "--help", "-q", "--quiet", "--all-leaks", "--all-frames", "--contents"}
+)
 
 
 class Asked:
@@ -30,6 +32,7 @@ class Asked:
     guard: str | None = None
     check_every: str | None = None
     all_leaks: bool = False
+    contents: bool = False
     all_frames: bool = False
     json: Path | None = None
     suppressions: Path | None = None

@@ -41,6 +41,8 @@ def run(options: Asked) -> int:
     )
     if options.all_leaks:
         chosen |= session_options.ALL_LEAKS
+    if options.contents:
+        chosen |= session_options.CONTENTS
     if not _is_known_to_work(options):
         _refuse_unsupported(chosen)
     with Directory() as directory:

@@ -4,7 +4,7 @@ use super::{Page, stack};
 use crate::report::escape::escaped;
 use crate::report::group::Group;
 use crate::report::message::foreign_name;
-use crate::report::model::{Damage, Finding, Frame, Moment};
+use crate::report::model::{Block, Damage, Finding, Frame, Moment};
 use crate::report::number::{article, counted, thousands};
 
 const INDENT: usize = 3;
@@ -57,6 +57,7 @@ fn facts(finding: &Finding, pids: &[u32]) -> Vec<String> {
             thousands(finding.count)
         ));
     }
+    facts.extend(finding.block.as_ref().and_then(contents));
     facts.extend(finding.damage.as_ref().map(written));
     if let [first, _, ..] = pids {
         let shown: Vec<String> = pids
@@ -96,14 +97,32 @@ fn example_block(finding: &Finding) -> Option<String> {
     ))
 }
 
-/// What was found, and when it was written.
-fn written(damage: &Damage) -> String {
-    let bytes: Vec<&str> = damage
-        .found
+/// What lies in the block, where the report was asked to say so: the bytes, and as letters what is one.
+fn contents(block: &Block) -> Option<String> {
+    let pairs = pairs(&block.contents);
+    let letters: String = pairs
+        .iter()
+        .map(|pair| match u8::from_str_radix(pair, 16) {
+            Ok(byte) if byte.is_ascii_graphic() || byte == b' ' => char::from(byte),
+            _ => '.',
+        })
+        .collect();
+    let bytes = escaped(&pairs.join(" ")).into_owned();
+    (!pairs.is_empty()).then(|| format!("it begins with {bytes}  |{letters}|"))
+}
+
+/// The digits of each byte.
+fn pairs(hexadecimal: &str) -> Vec<&str> {
+    hexadecimal
         .as_bytes()
         .chunks(2)
         .filter_map(|pair| std::str::from_utf8(pair).ok())
-        .collect();
+        .collect()
+}
+
+/// What was found, and when it was written.
+fn written(damage: &Damage) -> String {
+    let bytes = pairs(&damage.found);
     let shown = bytes.len() as u64;
     let rest = match (damage.length.saturating_sub(shown), shown) {
         (0, _) => String::new(),

@@ -50,6 +50,23 @@ fn parts_of_a_leaked_structure_are_told_in_short() {
 }
 
 #[test]
+fn contents_are_shown_as_bytes_and_as_letters() {
+    let mut report = report(&[leak()]);
+    assert!(!text(&report).contains("it begins with"));
+    block_of(&mut report).contents = "6c6f73741b5b33316d00ff".to_owned();
+    let line = "\n   it begins with 6c 6f 73 74 1b 5b 33 31 6d 00 ff  |lost.[31m..|\n";
+    assert!(text(&report).contains(line), "{}", text(&report));
+    // A report that somebody else wrote may say anything.
+    block_of(&mut report).contents = "\u{1b}é".to_owned();
+    assert!(!text(&report).contains('\u{1b}'));
+}
+
+fn block_of(report: &mut Report) -> &mut crate::report::model::Block {
+    let finding = report.findings.first_mut().expect("a leak");
+    finding.block.as_mut().expect("its block")
+}
+
+#[test]
 fn a_double_free_and_a_leak() {
     let mut report = report(&[leak(), error(FindingKind::DoubleFree, 48)]);
     report.process = Process {

@@ -42,6 +42,7 @@ class Trial:
     native: Path
     plugin: Path
     library: Path = LIBRARY
+    seconds_max: float = SECONDS_MAX
     reports: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     def script(self, source: str) -> Path:
@@ -83,9 +84,10 @@ class Trial:
             capture_output=True,
             text=True,
             errors="replace",
-            timeout=SECONDS_MAX,
+            timeout=self.seconds_max,
             check=False,
             preexec_fn=before,
+            pass_fds=keep_open,
         )
         if scope is not None:
             paths = sorted(self.folder.glob(f"{scope}-*.json"))

@@ -38,7 +38,7 @@ REQUESTS = (
     "thread-slot",
     "fork-handlers",
 )
-NUMBER_MAX = 400
+NUMBER_MAX = 10_000
 
 PROGRAM = (
     "import os, sys, threading\n"

@@ -325,3 +325,33 @@ def test_a_report_has_no_bytes_of_the_program(trial: Trial) -> None:
     # Of an overflow the bytes behind the block are told, which are in no block.
     for piece in (secret, secret[:8], secret[:8].encode().hex(), secret[-8:].encode().hex()):
         assert piece not in text
+
+
+def test_a_report_tells_what_lies_in_blocks_when_it_is_asked(trial: Trial) -> None:
+    source = (
+        "from traffic import *\n"
+        "kept = libc.malloc(40)\n"
+        "ctypes.memmove(kept, b'lost and found\\0\\x1b[31m', 20)\n"
+        "released = libc.malloc(48)\n"
+        "libc.free(released)\n"
+        "ctypes.memmove(released, b'written late', 12)\n"
+        "del kept, released\n"
+    )
+    place = f"json={trial.folder}/foreign-%p.json:text={trial.folder}/report.txt"
+    trial.run(
+        trial.command(source),
+        "foreign",
+        HEAPLEDGER_OPTIONS=f"scope=foreign:contents=1:{place}",
+    )
+    (report,) = trial.reports["foreign"]
+    assert report["options"]["contents"] is True
+    found = {finding["kind"]: finding for finding in report["findings"]}
+    assert bytes.fromhex(found["leak"]["block"]["contents"]).startswith(b"lost and found\0\x1b[31m")
+    assert len(found["leak"]["block"]["contents"]) == 2 * 40
+    # The block was released, and what was written into it is all that is the program's.
+    assert "contents" not in found["use-after-free"]["block"]
+    assert bytes.fromhex(found["use-after-free"]["damage"]["found"]) == b"written late"
+    text = (trial.folder / "report.txt").read_text("utf-8")
+    assert "it begins with 6c 6f 73 74 20" in text
+    assert "|lost and found..[31m" in text
+    assert "written there: 77 72 69" in text

@@ -46,6 +46,23 @@ fn frames() -> impl Strategy<Value = Vec<Frame>> {
     vec(prop_oneof![python, native], 0..3)
 }
 
+fn block() -> impl Strategy<Value = Block> {
+    let fields = (
+        any::<u64>(),
+        any::<u64>(),
+        any::<String>(),
+        any::<i64>(),
+        any::<String>(),
+    );
+    fields.prop_map(|(address, size, state, offset, contents)| Block {
+        address,
+        size,
+        state,
+        offset,
+        contents,
+    })
+}
+
 fn finding() -> impl Strategy<Value = Finding> {
     let text = (
         any::<String>(),
@@ -59,24 +76,10 @@ fn finding() -> impl Strategy<Value = Finding> {
         any::<u64>(),
         option::of(any::<u64>()),
     );
-    let block = (
-        any::<u64>(),
-        any::<u64>(),
-        any::<String>(),
-        any::<i64>(),
-        any::<String>(),
-    )
-        .prop_map(|(address, size, state, offset, contents)| Block {
-            address,
-            size,
-            state,
-            offset,
-            contents,
-        });
     let foreign = (any::<String>(), any::<String>())
         .prop_map(|(library, name)| ForeignFunction { library, name });
     let known = (
-        option::of(block),
+        option::of(block()),
         option::of(foreign),
         any::<String>(),
         more(),

@@ -43,6 +43,30 @@ class _Reference(weakref.ref["Block"]):
 _blocks: dict[int, _Reference] = {}
 
 
+class _Renewal:
+    """Replaces the locks of inherited blocks: another thread of the parent may have held them."""
+
+    def __init__(self) -> None:
+        self.begin_in_child()
+
+    def begin_in_child(self) -> None:
+        """Let a forked child renew locks although another thread was just at it."""
+        self._lock = threading.Lock()
+
+    def renewed(self, block: Block) -> threading.RLock:
+        """Return the lock that the block has in this process."""
+        with self._lock:
+            process, lock = block._guard
+            if process != os.getpid():
+                lock = threading.RLock()
+                block._guard = (os.getpid(), lock)
+        return lock
+
+
+_renewal = _Renewal()
+os.register_at_fork(after_in_child=_renewal.begin_in_child)
+
+
 def block_owning(address: int) -> Block | None:
     """Return the block that begins at `address` and is not released, if there is one."""
     reference = _blocks.get(address)
@@ -88,7 +112,7 @@ class Block:
     """
 
     __slots__ = (
-        "__weakref__", "_exports", "_lock", "_owner", "_process", "_size", "_stage",
+        "__weakref__", "_exports", "_guard", "_owner", "_process", "_size", "_stage",
     )  # fmt: skip
 
     def __init__(self, owner: Owner, size: int) -> None:
@@ -98,7 +122,7 @@ class Block:
         self._stage: Stage = "held"
         self._process = os.getpid()
         # Re-entrant: a garbage collection inside may release other blocks, or ask for this one.
-        self._lock = threading.RLock()
+        self._guard = (self._process, threading.RLock())
         self._exports: dict[int, tuple[weakref.ref[Any], Lent]] = {}
         _file(self)
 
@@ -239,6 +263,11 @@ class Block:
     def __repr__(self) -> str:
         """Name size, address and state."""
         return f"<heapledger.Block of {self._size} bytes at {self.address:#x}, {self._stage}>"
+
+    @property
+    def _lock(self) -> threading.RLock:
+        process, lock = self._guard
+        return lock if process == os.getpid() else _renewal.renewed(self)
 
     def _claim(self, owner: Owner) -> bool:
         """Let one caller win the release; False: it has happened."""

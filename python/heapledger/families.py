@@ -5,6 +5,7 @@ Owns the table from functions to families. Thread-safe.
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
 _number_by_function: dict[Hashable, int] = {}
-_lock = threading.Lock()
+
+
+class _Declaring:
+    """The lock of those who declare a family."""
+
+    def __init__(self) -> None:
+        self.begin_in_child()
+
+    def begin_in_child(self) -> None:
+        """Let a forked child declare although another thread of its parent was just at it.
+
+        What that thread had not entered yet, the child does not know: it gets the same number.
+        """
+        self.lock = threading.Lock()
+
+
+_declaring = _Declaring()
+os.register_at_fork(after_in_child=_declaring.begin_in_child)
 
 
 class Family:
@@ -98,7 +116,7 @@ def pair(*, allocate: Callable[..., Any], release: Callable[..., Any]) -> Family
             raise PointerTypeError(f"a function is needed, got {type(function).__name__}")
     names = (pointers.function_name(allocate), pointers.function_name(release))
     keys = (_identity(allocate), _identity(release))
-    with _lock:
+    with _declaring.lock:
         known = {_number_by_function[key] for key in keys if key in _number_by_function}
         if len(known) > 1:
             raise UsageError(f"{names[0]} and {names[1]} belong to two different families already")

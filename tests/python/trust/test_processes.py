@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -114,3 +115,42 @@ def test_every_process_of_a_family_leaves_its_own_report(trial: Trial) -> None:
         reports = trial.reports[scope]
         blocks = [sum(found["blocks"] for found in report["findings"]) for report in reports]
         assert sorted(blocks) == [0, 1, 2, 3]
+
+
+HELD_LOCKS = """
+import ctypes, os, threading
+import heapledger
+from heapledger import blocks, families
+
+block = heapledger.allocate(64)
+held, done = threading.Event(), threading.Event()
+
+
+def hold():
+    with families._declaring.lock, blocks._renewal._lock, block._lock:
+        held.set()
+        done.wait()
+
+
+thread = threading.Thread(target=hold)
+thread.start()
+held.wait()
+child = os.fork()
+if child == 0:
+    libc = ctypes.CDLL(None)
+    heapledger.pair(allocate=libc.opendir, release=libc.closedir)
+    block.view()[0] = 1
+    block.free()
+    os._exit(7)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+done.set()
+thread.join()
+block.free()
+"""
+
+
+def test_a_child_waits_for_no_lock_of_another_thread(trial: Trial) -> None:
+    """At the moment of the fork a thread that the child does not have is inside heapledger."""
+    trial.seconds_max = 60
+    ending = trial.run([sys.executable, "-W", "ignore", str(trial.script(HELD_LOCKS))], None)
+    assert (ending.status, ending.out, ending.err) == (0, "7\n", "")

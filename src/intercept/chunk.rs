@@ -8,7 +8,7 @@
 
 use super::thread_cache;
 use crate::memory::Address;
-use crate::memory::peek::peek;
+use crate::memory::peek::{Answer, ask, peek};
 use crate::tracker::allocate::margin_max;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -198,8 +198,10 @@ pub(super) fn is_certainly_released(block: usize) -> bool {
     if !block.is_multiple_of(GRAIN) {
         return true;
     }
-    if !peek(start, &mut words) {
-        return peek_works();
+    match ask(start, &mut words) {
+        Answer::Copied => {}
+        Answer::Unreadable => return true,
+        Answer::Refused => return false,
     }
     let word = |index: usize| {
         words
@@ -218,13 +220,18 @@ pub(super) fn is_certainly_released(block: usize) -> bool {
     if key != 0 && word(3) == key && thread_cache::holds(block, header.byte_count()) {
         return true;
     }
-    !header.is_mapped() && !next_says_in_use(block, header)
+    !header.is_mapped() && next_says_in_use(block, header) == Some(false)
 }
 
-fn next_says_in_use(block: usize, header: Header) -> bool {
+/// Whether the next chunk calls this one in use; `None` when the kernel does not let us ask.
+fn next_says_in_use(block: usize, header: Header) -> Option<bool> {
     let next = Address::new(block - HEADER_BYTES + header.byte_count() + size_of::<usize>());
     let mut size = [0; size_of::<usize>()];
-    peek(next, &mut size) && usize::from_ne_bytes(size) & PREVIOUS_IN_USE != 0
+    match ask(next, &mut size) {
+        Answer::Copied => Some(usize::from_ne_bytes(size) & PREVIOUS_IN_USE != 0),
+        Answer::Unreadable => Some(false),
+        Answer::Refused => None,
+    }
 }
 
 /// Whether the chunk at `block` could be one that was allocated for `byte_count` bytes. When not, the
@@ -255,7 +262,7 @@ pub(super) fn is_small_in_main_arena(place: usize, byte_count: usize) -> bool {
     is_small
         && is_in_main
         && header.is_plausible(place, main_arena_end())
-        && next_says_in_use(place, header)
+        && next_says_in_use(place, header) == Some(true)
 }
 
 fn header_through_kernel(block: usize) -> Option<Header> {
@@ -269,13 +276,6 @@ fn header_through_kernel(block: usize) -> Option<Header> {
         previous: usize::from_ne_bytes(previous.try_into().ok()?),
         size: usize::from_ne_bytes(size.try_into().ok()?),
     })
-}
-
-/// Whether the kernel lets us ask at all.
-pub(super) fn peek_works() -> bool {
-    let here = [1_u8; 8];
-    let mut copy = [0_u8; 8];
-    peek(Address::of(here.as_ptr()), &mut copy)
 }
 
 #[cfg(all(test, not(loom)))]

@@ -17,7 +17,7 @@ use crate::detect::finding::PointerPlace;
 use crate::ledger::record::flag;
 use crate::ledger::{BlockRecord, BlockState, FamilyId};
 use crate::memory::Address;
-use crate::memory::peek::peek;
+use crate::memory::peek::{Answer, ask, peek};
 use crate::memory::reentry::{OurOwnWork, is_our_own_work};
 use crate::tracker::Tracker;
 
@@ -78,7 +78,7 @@ enum Judgement {
     Wrong(PointerPlace, Option<BlockRecord>),
     /// A block of an allocator begins there, as far as can be told.
     Block,
-    /// Nothing can be read there, nor elsewhere: the kernel does not let us ask.
+    /// The kernel does not let us ask.
     Unreadable,
 }
 
@@ -93,13 +93,10 @@ fn judge(tracker: &Tracker, block: usize, frame: Frame) -> Judgement {
         return Judgement::Wrong(PointerPlace::Stack, None);
     }
     let mut words = [0; 2 * ALIGNMENT];
-    let readable = peek(Address::new(block.wrapping_sub(ALIGNMENT)), &mut words);
-    if !readable {
-        return if chunk::peek_works() {
-            Judgement::Wrong(PointerPlace::Unmapped, None)
-        } else {
-            Judgement::Unreadable
-        };
+    match ask(Address::new(block.wrapping_sub(ALIGNMENT)), &mut words) {
+        Answer::Copied => {}
+        Answer::Unreadable => return Judgement::Wrong(PointerPlace::Unmapped, None),
+        Answer::Refused => return Judgement::Unreadable,
     }
     if tracker.is_among_guarded(Address::new(block)) {
         // None of glibc's, whatever lies in front of it.

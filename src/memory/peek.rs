@@ -5,10 +5,27 @@
 use super::Address;
 use super::refusal::{Request, is_refused};
 
+/// What came of the question for some bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Answer {
+    /// All were copied.
+    Copied,
+    /// Some of them cannot be read.
+    Unreadable,
+    /// The kernel did not look: a seccomp filter forbids it, or memory was short. Proves nothing.
+    Refused,
+}
+
 /// Copies the bytes at `from` into `into`; `false` when not all of them are readable, or when the
-/// kernel forbids the question (a seccomp filter).
+/// kernel refuses the question.
 #[must_use]
 pub fn peek(from: Address, into: &mut [u8]) -> bool {
+    ask(from, into) == Answer::Copied
+}
+
+/// Copies the bytes at `from` into `into`, and tells why when it cannot.
+#[must_use]
+pub fn ask(from: Address, into: &mut [u8]) -> Answer {
     let local = libc::iovec {
         iov_base: into.as_mut_ptr().cast(),
         iov_len: into.len(),
@@ -18,7 +35,7 @@ pub fn peek(from: Address, into: &mut [u8]) -> bool {
         iov_len: into.len(),
     };
     if is_refused(Request::Peek) {
-        return false;
+        return Answer::Refused;
     }
     // SAFETY: takes no argument and cannot fail.
     let pid = unsafe { libc::getpid() };
@@ -26,7 +43,15 @@ pub fn peek(from: Address, into: &mut [u8]) -> bool {
     // looked at by the kernel, which answers EFAULT for anything unreadable.
     let copied =
         unsafe { libc::process_vm_readv(pid, &raw const local, 1, &raw const remote, 1, 0) };
-    usize::try_from(copied) == Ok(into.len())
+    match usize::try_from(copied) {
+        Ok(count) if count == into.len() => Answer::Copied,
+        // The rest lies on a page that is not there.
+        Ok(_) => Answer::Unreadable,
+        Err(_) => match std::io::Error::last_os_error().raw_os_error() {
+            Some(libc::EFAULT) => Answer::Unreadable,
+            _ => Answer::Refused,
+        },
+    }
 }
 
 /// The whole words of copied bytes.
@@ -47,6 +72,7 @@ mod tests {
         let mut copy = [0; 12];
         assert!(peek(Address::of(source.as_ptr()), &mut copy));
         assert_eq!(copy, source);
+        assert_eq!(ask(Address::new(16), &mut copy), Answer::Unreadable);
         assert!(!peek(Address::new(16), &mut copy));
         assert!(!peek(Address::new(usize::MAX - 4), &mut copy));
     }

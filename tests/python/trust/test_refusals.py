@@ -107,13 +107,14 @@ def check(trial: Trial, ending: Ending, scope: str, refuse: str) -> None:
     as_with_us = (ending.status, ending.out, ending.err) == (0, OUT + "survived\n", "")
     assert as_with_us or as_without_us, f"{refuse}: {ending}"
     for report in trial.reports[scope]:
+        kinds = [finding["kind"] for finding in report["findings"]]
+        assert set(kinds) <= {"double-free", "leak"}, f"{refuse}: {report}"
         if report["process"]["argv"] and not as_without_us:
             counted = [
                 value
                 for name, value in report["limits"].items()
                 if name.endswith("count") and value
             ]
-            kinds = [finding["kind"] for finding in report["findings"]]
             complete = not kinds or {"double-free", "leak"} <= set(kinds)
             assert complete or counted or report["limits"]["troubles"], f"{refuse}: {report}"
 

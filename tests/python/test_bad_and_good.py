@@ -31,7 +31,7 @@ RUNS_AT_ONCE = os.cpu_count() or 1
 
 # What the scope `foreign` cannot know: the block was made when the library was loaded, which is no
 # foreign call. And what it cannot survive: the write goes on over memory of the interpreter's; the
-# 32 bytes in front of a block are the content of whatever lies there, a code object's or a string's.
+# 32 bytes in front of a block are the content of whatever lies there, of code or of a string.
 NOT_UNDER_PYTHON = {
     "bad_static_block_past_end",
     "bad_never_released_far",

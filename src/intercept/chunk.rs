@@ -6,10 +6,10 @@
 
 #![expect(unsafe_code, reason = "reads glibc's words around a block")]
 
-use super::thread_cache;
 use crate::memory::Address;
 use crate::memory::peek::{Answer, ask, peek};
 use crate::tracker::allocate::margin_max;
+use crate::tracker::thread_cache;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The previous chunk is in use.

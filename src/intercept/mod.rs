@@ -53,7 +53,6 @@ mod slot;
 mod stack;
 mod switching;
 mod targets;
-mod thread_cache;
 mod threads;
 mod truncation;
 mod type_call;

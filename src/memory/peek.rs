@@ -62,6 +62,49 @@ pub fn words(bytes: &[u8]) -> impl Iterator<Item = usize> + '_ {
         .map(usize::from_ne_bytes)
 }
 
+/// Bytes that [`Ahead`] copies at a time.
+const AHEAD_BYTES: usize = 64 << 10;
+
+/// Words for a reader who goes upwards through memory: what comes next has mostly been copied.
+#[derive(Debug)]
+pub struct Ahead {
+    /// The copied bytes begin here.
+    start: usize,
+    bytes: Vec<u8>,
+    /// Where the memory ends.
+    end: usize,
+}
+
+impl Ahead {
+    /// A reader of memory that ends at `end`.
+    #[must_use]
+    pub fn until(end: usize) -> Self {
+        Self {
+            start: end,
+            bytes: Vec::new(),
+            end,
+        }
+    }
+
+    /// The two words at `place`; `None` where there are none to be read.
+    pub fn pair(&mut self, place: usize) -> Option<[usize; 2]> {
+        const PAIR: usize = 2 * size_of::<usize>();
+        let copied = place.checked_sub(self.start);
+        if copied.is_none_or(|offset| offset + PAIR > self.bytes.len()) {
+            let length = self.end.checked_sub(place)?.min(AHEAD_BYTES);
+            self.start = place;
+            self.bytes.resize(length, 0);
+            if !peek(Address::new(place), &mut self.bytes) {
+                self.bytes.clear();
+                return None;
+            }
+        }
+        let offset = place - self.start;
+        let mut pair = words(self.bytes.get(offset..offset + PAIR)?);
+        Some([pair.next()?, pair.next()?])
+    }
+}
+
 #[cfg(all(test, not(any(loom, miri))))]
 mod tests {
     use super::*;
@@ -75,5 +118,19 @@ mod tests {
         assert_eq!(ask(Address::new(16), &mut copy), Answer::Unreadable);
         assert!(!peek(Address::new(16), &mut copy));
         assert!(!peek(Address::new(usize::MAX - 4), &mut copy));
+    }
+
+    #[test]
+    fn a_reader_who_goes_upwards_gets_every_pair_and_none_past_the_end() {
+        let memory: Vec<usize> = (0..AHEAD_BYTES / 4).collect();
+        let range = memory.as_ptr_range();
+        let (start, end) = (range.start.addr(), range.end.addr());
+        let mut ahead = Ahead::until(end);
+        for index in (0..memory.len() - 1).chain([7, 2]) {
+            assert_eq!(ahead.pair(start + index * 8), Some([index, index + 1]));
+        }
+        assert_eq!(ahead.pair(end - 8), None);
+        assert_eq!(ahead.pair(end + 8), None);
+        assert_eq!(Ahead::until(4_096).pair(16), None);
     }
 }

@@ -329,6 +329,10 @@ fn limits(snapshot: &Snapshot, capture: CaptureCounters) -> Limits {
             "copied_result_dropped_count",
             snapshot.statistics.dropped_copied_result_count,
         ),
+        (
+            "heap_unread_byte_count",
+            snapshot.statistics.unread_heap_byte_count,
+        ),
         ("record_superseded_count", ledger.superseded_record_count),
         ("record_forgotten_count", ledger.forgotten_record_count),
         ("native_stack_cut_count", capture.native_cut_count),

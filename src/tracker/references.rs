@@ -10,14 +10,15 @@
 //!    object still leads there keeps it.
 //! 5. What only other blocks that were not released hold.
 //!
-//! Nothing of Python's is understood here: a pointer in a Python integer is not found, which is why
+//! Python's objects are not understood here: a pointer in a Python integer is not found, which is why
 //! blocks that were handed to Python are not looked for in step 4.
 //!
-//! Not searched: our own memory, withheld blocks, the calling thread's stack where no library has frames
-//! on it, registers of other threads. Memory is read through the kernel, so whatever vanishes
-//! meanwhile is passed over.
+//! Not searched: our own memory, withheld blocks, the parts of heaps that nobody uses (`unused`), the
+//! calling thread's stack where no library has frames on it, registers of other threads. Memory is
+//! read through the kernel, so whatever vanishes meanwhile is passed over.
 
 use super::Tracker;
+use super::unused::pools;
 use crate::capture::foreign;
 use crate::detect::leak;
 use crate::detect::reach::{Holding, Walk, is_carved_up};
@@ -25,6 +26,7 @@ use crate::ledger::record::flag;
 use crate::ledger::{BlockRecord, BlockState, Epoch, FamilyId};
 use crate::memory::lock::Lock;
 use crate::memory::peek::{self, peek};
+use crate::memory::sync::{AtomicU64, Ordering};
 use crate::memory::writable::{self, TouchedPages};
 use crate::memory::{Address, own_ranges, thread_specific};
 use std::ops::Range;
@@ -95,7 +97,7 @@ impl Tracker {
         if wanted().any(|block| search.is_unreached_and_not_handed(block)) {
             let now = Moment::of(self);
             let begun = self.last_search.made_at(now).unwrap_or_else(|| {
-                let begun = search.everything_else(Address::of(&raw const here));
+                let begun = search.everything_else(self, Address::of(&raw const here));
                 if search.is_complete {
                     self.last_search.keep(now, &begun);
                 }
@@ -138,7 +140,7 @@ impl Search {
     fn images(&mut self) {
         let data = writable::image_data();
         for range in &data.others {
-            self.search(range, &[], |walk, first, words| {
+            self.search(range, &[], nothing_unused, |walk, first, words| {
                 let origin = |index| Holding::Image(Address::new(first + index * WORD));
                 walk.see(words.iter().copied(), origin);
             });
@@ -167,7 +169,7 @@ impl Search {
 
     /// Searches all other writable memory for the beginnings of blocks; what lies below `here` on this
     /// thread's stack is ours.
-    fn everything_else(&mut self, here: Address) -> Vec<Address> {
+    fn everything_else(&mut self, tracker: &Tracker, here: Address) -> Vec<Address> {
         // Our own ranges last: what we map meanwhile is not among the mappings.
         let (Some(mappings), Some(own)) = (writable::mappings(), own_ranges::all()) else {
             self.is_complete = false;
@@ -178,17 +180,17 @@ impl Search {
         passed_over.extend(stack.map(|stack| stack.start..end_of_dead_stack(stack, here)));
         passed_over.extend(own);
         passed_over.extend(self.walk.extents());
-        passed_over.sort_unstable_by_key(|range| range.start);
+        let heap = tracker.unused_heap(&mappings);
+        tracker.last_search.note_unread(heap.unread_byte_count);
+        passed_over.extend(heap.parts);
+        let passed_over = joined(passed_over);
         let touched = TouchedPages::open();
         let mut begun = Vec::new();
         for mapping in &mappings {
-            for start in mapping.clone().step_by(CHUNK_BYTES) {
-                let chunk = start..mapping.end.min(start + CHUNK_BYTES);
-                if touched.is_any_in(&chunk) {
-                    self.search(&chunk, &passed_over, |walk, _, words| {
-                        begun.extend(walk.begun_at(words.iter().copied()));
-                    });
-                }
+            for part in aligned_parts(mapping).filter(|part| touched.is_any_in(part)) {
+                self.search(&part, &passed_over, pools::unused_in, |walk, _, words| {
+                    begun.extend(walk.begun_at(words.iter().copied()));
+                });
             }
         }
         begun
@@ -215,11 +217,12 @@ impl Search {
     }
 
     /// Shows `look` the words of a range with the address of the first, but for those in
-    /// `passed_over`, which is sorted.
+    /// `passed_over`, which is sorted, and those that `unused` finds in a copy.
     fn search(
         &mut self,
         range: &Range<usize>,
         passed_over: &[Range<usize>],
+        unused: Unused,
         mut look: impl FnMut(&mut Walk, usize, &[usize]),
     ) {
         let mut words = Vec::new();
@@ -241,7 +244,9 @@ impl Search {
             copy(start, bytes);
             words.clear();
             words.extend(peek::words(bytes));
-            for part in outside(start..start + length, passed_over) {
+            let unused = unused(start, &words);
+            let parts = outside(start..start + length, passed_over);
+            for part in parts.flat_map(|part| outside(part, &unused)) {
                 let place = |address: usize| (address - start) / WORD;
                 if let Some(words) = words.get(place(part.start)..place(part.end)) {
                     look(&mut self.walk, part.start, words);
@@ -249,6 +254,13 @@ impl Search {
             }
         }
     }
+}
+
+/// Finds what nobody uses among words that were copied from an address: sorted ranges.
+type Unused = fn(usize, &[usize]) -> Vec<Range<usize>>;
+
+fn nothing_unused(_: usize, _: &[usize]) -> Vec<Range<usize>> {
+    Vec::new()
 }
 
 /// When a search was made: as long as nothing is recorded or released, and this thread makes no
@@ -274,25 +286,38 @@ impl Moment {
 /// What the last search of everything found: whoever asks about several marks, as a test suite does
 /// after each test, pays for it once.
 #[derive(Debug, Default)]
-pub(super) struct LastSearch(Lock<Option<(Moment, Vec<Address>)>>);
+pub(super) struct LastSearch {
+    found: Lock<Option<(Moment, Vec<Address>)>>,
+    unread_byte_count: AtomicU64,
+}
 
 /// Keeps everybody else out, for the time of a fork.
 pub(super) type HeldSearch<'search> = MutexGuard<'search, Option<(Moment, Vec<Address>)>>;
 
 impl LastSearch {
     pub(super) fn hold(&self) -> HeldSearch<'_> {
-        self.0.lock()
+        self.found.lock()
+    }
+
+    fn note_unread(&self, byte_count: usize) {
+        let byte_count = byte_count as u64;
+        self.unread_byte_count.store(byte_count, Ordering::Relaxed);
+    }
+
+    /// How much of the heap could not be read as chunks: what was released there counts as used.
+    pub(super) fn unread_byte_count(&self) -> u64 {
+        self.unread_byte_count.load(Ordering::Relaxed)
     }
 
     fn made_at(&self, now: Moment) -> Option<Vec<Address>> {
-        let last = self.0.lock();
+        let last = self.found.lock();
         last.as_ref()
             .filter(|(then, _)| *then == now)
             .map(|(_, begun)| begun.clone())
     }
 
     fn keep(&self, now: Moment, begun: &[Address]) {
-        *self.0.lock() = Some((now, begun.to_vec()));
+        *self.found.lock() = Some((now, begun.to_vec()));
     }
 }
 
@@ -328,6 +353,29 @@ fn copy(from: usize, into: &mut [u8]) {
     }
 }
 
+/// The parts of a mapping that are copied at a time. A pool lies in one of them.
+fn aligned_parts(mapping: &Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    const { assert!(CHUNK_BYTES.is_multiple_of(pools::POOL_BYTES)) };
+    let first = mapping.start / CHUNK_BYTES * CHUNK_BYTES;
+    let mapping = mapping.clone();
+    (first..mapping.end)
+        .step_by(CHUNK_BYTES)
+        .map(move |start| start.max(mapping.start)..mapping.end.min(start + CHUNK_BYTES))
+}
+
+/// The ranges in order, those that meet made one.
+fn joined(mut ranges: Vec<Range<usize>>) -> Vec<Range<usize>> {
+    ranges.sort_unstable_by_key(|range| range.start);
+    ranges.dedup_by(|next, before| {
+        let meets = next.start <= before.end;
+        if meets {
+            before.end = before.end.max(next.end);
+        }
+        meets
+    });
+    ranges
+}
+
 /// The parts of a range that lie in none of the sorted ranges, each of whole words.
 fn outside(
     range: Range<usize>,
@@ -356,6 +404,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn ranges_that_meet_are_one() {
+        let ranges = vec![50..60, 0..30, 10..20, 30..40, 58..59, 60..61];
+        assert_eq!(joined(ranges), [0..40, 50..61]);
+    }
+
+    #[test]
+    fn a_mapping_is_cut_at_multiples_and_nothing_of_it_is_left_out() {
+        let mapping = CHUNK_BYTES - 4_096..2 * CHUNK_BYTES + 4_096;
+        let parts: Vec<_> = aligned_parts(&mapping).collect();
+        let edges = [mapping.start, CHUNK_BYTES, 2 * CHUNK_BYTES, mapping.end];
+        let expected: Vec<_> = edges.windows(2).map(|edge| edge[0]..edge[1]).collect();
+        assert_eq!(parts, expected);
+    }
+
+    #[test]
     fn what_is_passed_over_as_a_whole_is_not_copied() {
         let memory = vec![7_usize; 3 * CHUNK_BYTES / WORD];
         let start = memory.as_ptr().addr();
@@ -372,7 +435,8 @@ mod tests {
             start - 64..start + 2 * CHUNK_BYTES,
             range.end - 64..range.end,
         ];
-        search.search(&range, &passed_over, |_, _, words| seen += words.len());
+        let look = |_: &mut Walk, _, words: &[usize]| seen += words.len();
+        search.search(&range, &passed_over, nothing_unused, look);
         assert_eq!(search.copied_byte_count, CHUNK_BYTES);
         assert_eq!(seen, (CHUNK_BYTES - 64) / WORD);
     }

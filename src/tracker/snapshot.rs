@@ -38,6 +38,8 @@ pub struct Statistics {
     pub dropped_view_count: u64,
     /// Blocks that were to be guarded and found no place.
     pub unguarded_block_count: u64,
+    /// Bytes of the heap that the last search for references could not read as chunks.
+    pub unread_heap_byte_count: u64,
     /// Occurrences of findings, in the order of [`FindingKind::ALL`].
     pub findings: [u64; FindingKind::ALL.len()],
     /// Different findings that found no room in the store.
@@ -165,6 +167,7 @@ impl Tracker {
             dropped_copied_result_count: self.dropped_copied_result_count(),
             dropped_view_count: self.views.dropped_count(),
             unguarded_block_count: self.guarded.refused_count(),
+            unread_heap_byte_count: self.last_search.unread_byte_count(),
             findings: self.findings.counts(),
             dropped_finding_count: self.findings.dropped_count(),
             ledger: self.ledger.counters(),

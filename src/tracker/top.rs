@@ -12,8 +12,9 @@
 #![expect(unsafe_code, reason = "reads and repairs a word of glibc's heap")]
 
 use super::glibc;
+use super::unused::FAST_BIN_COUNT;
 use crate::memory::Address;
-use crate::memory::peek::peek;
+use crate::memory::peek::{self, peek};
 use crate::memory::sync::{AtomicUsize, Ordering};
 
 const PAGE: usize = 4_096;
@@ -66,6 +67,20 @@ impl TopChunk {
             unknown.single_threaded.store(single, Ordering::Relaxed);
         }
         unknown
+    }
+
+    /// The first chunks of the main arena's fast bins, whose heads stand in front of `top`; all zero
+    /// where the place is not known.
+    pub(super) fn fast_bins(&self) -> [usize; FAST_BIN_COUNT] {
+        let place = self.place.load(Ordering::Relaxed);
+        let mut bytes = [0; FAST_BIN_COUNT * size_of::<usize>()];
+        let mut heads = [0; FAST_BIN_COUNT];
+        if place != 0 && peek(Address::new(place.wrapping_sub(bytes.len())), &mut bytes) {
+            for (head, word) in heads.iter_mut().zip(peek::words(&bytes)) {
+                *head = word;
+            }
+        }
+        heads
     }
 
     /// The block that would be next in the heap, when the size of the rest is not what it should

@@ -47,7 +47,7 @@ struct Layout {
 }
 
 /// Finds out where the cache lies. Called once, before slots are rewritten.
-pub(super) fn learn() {
+pub fn learn() {
     let [Some(layout), Some(again)] = PROBE_BYTE_COUNTS.map(probe) else {
         return;
     };
@@ -59,21 +59,41 @@ pub(super) fn learn() {
 }
 
 /// Whether the block, whose chunk has so many bytes, waits in this thread's cache.
-pub(super) fn holds(block: usize, chunk_byte_count: usize) -> bool {
-    let layout = Layout {
-        distance: DISTANCE.load(Ordering::Relaxed),
-        heads_offset: HEADS_OFFSET.load(Ordering::Relaxed),
-        links_are_mixed: LINKS_ARE_MIXED.load(Ordering::Relaxed) != 0,
-    };
-    if layout.distance == 0 {
-        return false;
-    }
-    layout
-        .list(chunk_byte_count)
+#[must_use]
+pub fn holds(block: usize, chunk_byte_count: usize) -> bool {
+    Layout::known()
+        .and_then(|layout| layout.list(chunk_byte_count))
         .is_some_and(|mut list| list.any(|waiting| waiting == block))
 }
 
+/// The blocks that wait in this thread's cache, with the sizes of their chunks.
+pub(super) fn waiting() -> Vec<(usize, usize)> {
+    let Some(layout) = Layout::known() else {
+        return Vec::new();
+    };
+    let sizes = (0..LIST_COUNT).map(|number| CHUNK_BYTE_MIN + number * GRAIN);
+    let lists = sizes.filter_map(|size| layout.list(size).map(|list| (size, list)));
+    lists
+        .flat_map(|(size, list)| list.map(move |block| (block, size)))
+        .collect()
+}
+
+/// What a released block is linked to, in a cache or in a fast bin, where links are mixed alike.
+pub(super) fn link_at(block: usize) -> Option<usize> {
+    Layout::known()?.link_at(block)
+}
+
 impl Layout {
+    /// The layout, where it is known.
+    fn known() -> Option<Self> {
+        let layout = Self {
+            distance: DISTANCE.load(Ordering::Relaxed),
+            heads_offset: HEADS_OFFSET.load(Ordering::Relaxed),
+            links_are_mixed: LINKS_ARE_MIXED.load(Ordering::Relaxed) != 0,
+        };
+        (layout.distance != 0).then_some(layout)
+    }
+
     /// The blocks of this thread's cache that have chunks of this size, last released first.
     fn list(self, chunk_byte_count: usize) -> Option<impl Iterator<Item = usize>> {
         let number = list_number(chunk_byte_count)?;

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import linecache
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -36,8 +35,7 @@ RUNNERS = (
 """Packages whose frames, and all outside them, belong to the test runner or to an event loop."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """The code of a test or fixture: its file and its qualified name.
 
     A doctest has a file for each of its examples, with a name of this beginning.
@@ -54,8 +52,7 @@ class Place:
         return file == self.file or (self.file.startswith(DOCTEST) and file.startswith(self.file))
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(NamedTuple):
     """Whose line is marked, below which directory names are short, and whether all is shown."""
 
     own: Place | None = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import builtins
-import gc
 import itertools
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Self
@@ -11,15 +10,13 @@ from typing import TYPE_CHECKING, Any, Self
 from heapledger._native import interface
 from heapledger.errors import PointerTypeError, UsageError
 from heapledger.records import Finding
-from heapledger.stretches import Stretch, Survey, amounts_text, resized
+from heapledger.recurring import collect_garbage, per_run_text, recurring
+from heapledger.stretches import Stretch, Survey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from heapledger.stretches import Group, Leak, Leaks
-
-COLLECTION_MAX = 3
-"""Garbage collections at most: a finaliser may leave garbage to the next one."""
+    from heapledger.stretches import Leak
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,38 +84,6 @@ def growth(callable: Callable[[], object], *, runs: int = 5, warmup: int = 2) ->
     found = recurring([survey.live_in([stretch]) for stretch in stretches])
     grown = [_growth(leak, counts, sizes) for leak, counts, sizes in found.values()]
     return sorted(grown, key=lambda one: (one.blocks_per_run, one.bytes_per_run), reverse=True)
-
-
-def recurring(runs: Sequence[Leaks]) -> dict[Group, tuple[Leak, list[int], list[int]]]:
-    """Return the groups of which every run left some: the leak, its blocks and bytes by run."""
-    found: dict[Group, tuple[Leak, list[int], list[int]]] = {}
-    for group, leak in (runs[0] if runs else {}).items():
-        if all(group in run for run in runs):
-            counts = [int(run[group]["blocks"]) for run in runs]
-            sizes = [int(run[group]["bytes"]) for run in runs]
-            found[group] = resized(leak, sum(counts), sum(sizes)), counts, sizes
-    return found
-
-
-def collect_garbage(mark: int) -> int:
-    """Collect garbage while that releases blocks allocated since `mark`; return how many live."""
-    count = interface.leak_count_since(mark)
-    for _ in range(COLLECTION_MAX):
-        if count == 0:
-            break
-        before = count
-        gc.collect()
-        count = interface.leak_count_since(mark)
-        if count == before:
-            break
-    return count
-
-
-def per_run_text(counts: Sequence[int], sizes: Sequence[int]) -> str:
-    """Say how much grows per run: "3 blocks, 24 bytes" or "2 to 3 blocks, 16 to 24 bytes"."""
-    if min(counts) == max(counts) and min(sizes) == max(sizes):
-        return amounts_text(counts[0], sizes[0])
-    return f"{min(counts):,} to {max(counts):,} blocks, {min(sizes):,} to {max(sizes):,} bytes"
 
 
 def _growth(leak: Leak, counts: list[int], sizes: list[int]) -> Growth:

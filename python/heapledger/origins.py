@@ -16,8 +16,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, ParamSpec, TypeVar
 
 from heapledger import selfcheck
 from heapledger._native import interface
@@ -40,8 +39,7 @@ STACK_CACHE_MAX = 4096
 UNKNOWN_STACK = 0
 
 
-@dataclass(frozen=True, slots=True)
-class FrameReader:
+class FrameReader(NamedTuple):
     """How Python frames reach the ledger.
 
     `status` is the library's word ("connected", "not-python", "unsupported", "turned-off"), or

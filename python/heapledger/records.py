@@ -13,20 +13,6 @@ from typing import TYPE_CHECKING, Any, Self
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-FINDING_KINDS = (
-    "leak",
-    "double-free",
-    "invalid-free",
-    "mismatched-free",
-    "use-after-free",
-    "heap-overflow",
-    "heap-underflow",
-    "realloc-after-free",
-    "size-overflow",
-    "truncated-pointer",
-)
-"""Every kind of finding, in the order of their numbers in the C interface."""
-
 
 @dataclass(frozen=True, slots=True)
 class Frame:

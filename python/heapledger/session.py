@@ -2,18 +2,20 @@
 
 Explicit operations are recorded with and without a session; a session adds interception (by scope)
 and checks. Everything here is thread-safe and about the whole process.
+
+The records are imported where one is made: a session that finds nothing does without.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from heapledger import origins, reports
 from heapledger._native import callbacks, interface, looked_up
-from heapledger.blocks import address_of
 from heapledger.errors import ArgumentTypeError, PointerTypeError, StateError, UsageError
+from heapledger.kinds import FINDING_KINDS
 from heapledger.options import (
     DEFAULT_CHECKS,
     DEFAULT_NATIVE_STACKS,
@@ -22,10 +24,11 @@ from heapledger.options import (
     option_text,
     session_options,
 )
-from heapledger.records import FINDING_KINDS, STATS_COUNTS, BlockInfo, Finding, Mark, Stats
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    from heapledger.records import BlockInfo, Finding, Mark, Stats
 
     FindingCallback = Callable[[Finding], object]
 
@@ -128,6 +131,8 @@ def check() -> list[Finding]:
 
 def stats() -> Stats:
     """Return the ledger's totals: bytes and blocks, findings by kind, what the ledger costs."""
+    from heapledger.records import STATS_COUNTS, Stats
+
     totals = interface.statistics()
     counts = {name: int(getattr(totals, name)) for name in STATS_COUNTS}
     found = dict(zip(FINDING_KINDS, totals.findings, strict=True))
@@ -140,12 +145,17 @@ def describe(pointer: object) -> BlockInfo | None:
     Raises:
         PointerTypeError: it is no pointer.
     """
+    from heapledger.blocks import address_of
+    from heapledger.records import BlockInfo
+
     described = interface.describe(address_of(pointer))
     return None if described is None else BlockInfo.from_dict(described)
 
 
 def mark() -> Mark:
     """Make a point in time, for `since=`."""
+    from heapledger.records import Mark
+
     return Mark(interface.mark())
 
 
@@ -157,7 +167,7 @@ def leaks(*, since: Mark | None = None) -> list[Finding]:
     Raises:
         ArgumentTypeError: `since` is no mark.
     """
-    return [Finding.from_dict(leak) for leak in interface.leaks_since(_number(since))]
+    return _findings_of(interface.leaks_since(_number(since)))
 
 
 def findings(*, kinds: Iterable[str] | str | None = None) -> list[Finding]:
@@ -181,7 +191,7 @@ def findings(*, kinds: Iterable[str] | str | None = None) -> list[Finding]:
 
 def findings_since(since: Mark | None) -> list[Finding]:
     """Return the errors that were detected after a mark, leaks not included."""
-    return [Finding.from_dict(found) for found in interface.findings_since(_number(since))]
+    return _findings_of(interface.findings_since(_number(since)))
 
 
 def report(format: str = "text") -> str:
@@ -229,6 +239,8 @@ def log_to_logging(enabled: bool = True) -> None:
 
 
 def _number(since: Mark | None) -> int:
+    from heapledger.records import Mark
+
     if since is None:
         return 0
     if not isinstance(since, Mark):
@@ -237,12 +249,18 @@ def _number(since: Mark | None) -> int:
     return since.number
 
 
+def _findings_of(found: list[dict[str, Any]]) -> list[Finding]:
+    from heapledger.records import Finding
+
+    return [Finding.from_dict(one) for one in found]
+
+
 def _receive_findings() -> None:
     callbacks.set_finding_receiver(_pass_on if _finding_callbacks else None)
 
 
 def _pass_on(text: str) -> None:
-    finding = Finding.from_dict(json.loads(text))
+    (finding,) = _findings_of([json.loads(text)])
     for callback in _finding_callbacks:
         try:
             callback(finding)

@@ -8,8 +8,7 @@ whatever stretch, is gone from both.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from heapledger._native import interface
 
@@ -24,8 +23,7 @@ _COUNTS = re.compile(r"\b[\d,]+ blocks?, [\d,]+ bytes?\b")
 """Where the library's sentence about a leak says how much."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stretch:
+class Stretch(NamedTuple):
     """The time between two marks, by their numbers; without an end it lasts until now."""
 
     begin: int

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, ClassVar
 from heapledger._native import interface
 from heapledger.errors import FindingError, LeakError, StateError, UnsupportedError
 from heapledger.failure_text import Layout, Place, text_of
-from heapledger.growing import collect_garbage
 from heapledger.records import Finding
+from heapledger.recurring import collect_garbage
 from heapledger.session import findings_since, mark, start
 from heapledger.stretches import counted
 

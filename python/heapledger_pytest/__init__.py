@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import weakref
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import pytest
 
@@ -25,8 +24,7 @@ MARKER = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(NamedTuple):
     """An option `--heapledger-NAME VALUE` and its equivalent `heapledger_NAME` in the ini file."""
 
     name: str

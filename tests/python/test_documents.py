@@ -60,7 +60,7 @@ def test_files_that_a_document_names_exist(document: Path) -> None:
 
 
 def test_every_kind_of_finding_has_a_section() -> None:
-    from heapledger.records import FINDING_KINDS
+    from heapledger.kinds import FINDING_KINDS
 
     text = (ROOT / "docs" / "detection.md").read_text()
     assert [kind for kind in FINDING_KINDS if f"\n## {kind}\n" not in text] == []

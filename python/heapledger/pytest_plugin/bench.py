@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from heapledger import reports
 from heapledger.failure_text import trimmed
-from heapledger.growing import COLLECTION_MAX
 from heapledger.pytest_plugin.baseline import site_of
 from heapledger.pytest_plugin.verdict import (
     FAILS,
@@ -22,6 +21,7 @@ from heapledger.pytest_plugin.verdict import (
     limit,
     mark_known,
 )
+from heapledger.recurring import COLLECTION_MAX
 from heapledger.stretches import Survey, resized
 
 if TYPE_CHECKING:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from _pytest._code.code import (
     ReprEntryNative,
@@ -23,8 +22,7 @@ if TYPE_CHECKING:
     Judgement = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(NamedTuple):
     """Why a subject fails: one line, the text below it, and the line of code to blame."""
 
     summary: str

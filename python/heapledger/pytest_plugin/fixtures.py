@@ -6,8 +6,7 @@ is its own, and is not charged to the test that happened to need it first or las
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
@@ -22,8 +21,7 @@ if TYPE_CHECKING:
     from heapledger.pytest_plugin.timeline import Timeline
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """Fixtures that have ended: their keys, and the judgements on those that left something."""
 
     judgements: list[dict[str, Any]]

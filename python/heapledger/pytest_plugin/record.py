@@ -6,8 +6,7 @@ belongs to no test when they end.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
@@ -29,25 +28,18 @@ SENT = "heapledger"
 """The key under which a test process sends what belongs to no test."""
 
 
-@dataclass(slots=True)
-class Closing:
+class Closing(NamedTuple):
     """What a test process knows when it ends, as plain data."""
 
-    judgements: list[Judgement] = field(default_factory=list)
-    ended: list[str] = field(default_factory=list)
-    suppressions_used: list[str] = field(default_factory=list)
-    scope: str = ""
-    scope_reason: str = ""
+    judgements: list[Judgement]
+    ended: list[str]
+    suppressions_used: list[str]
+    scope: str
+    scope_reason: str
 
     def to_dict(self) -> dict[str, Any]:
         """Return the form in which it travels."""
-        return {
-            "judgements": self.judgements,
-            "ended": self.ended,
-            "suppressions_used": self.suppressions_used,
-            "scope": self.scope,
-            "scope_reason": self.scope_reason,
-        }
+        return self._asdict()
 
 
 class Record:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
@@ -35,8 +34,7 @@ UNEXPECTED_PASS = "[XPASS(strict)]"
 """How pytest begins what it says of a test that did not fail and had to."""
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
+class Told(NamedTuple):
     """How verdicts are told: the suite's settings, where paths start, and whether all is shown."""
 
     suite: Suite

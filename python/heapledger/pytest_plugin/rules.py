@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from heapledger.records import FINDING_KINDS
+from heapledger.kinds import FINDING_KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -20,8 +19,7 @@ DOUBTFUL_KINDS = frozenset({"truncated-pointer"})
 pointer where ctypes looks for one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
+class Rules(NamedTuple):
     """How one test is judged.
 
     `max_blocks` and `max_bytes` are what it may leave behind (with `repeat`: per run); None: that
@@ -121,7 +119,7 @@ def _changed(rules: Rules, marker: pytest.Mark) -> Rules:
     # A limit by one unit replaces an outer limit by the other.
     if ("max_blocks" in changes) != ("max_bytes" in changes):
         changes = {"max_blocks": None, "max_bytes": None} | changes
-    return replace(rules, **changes)
+    return rules._replace(**changes)
 
 
 def _names_in(value: object) -> Iterable[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from heapledger.failure_text import DOCTEST, Place
@@ -23,7 +22,6 @@ VALUE_LENGTH_MAX = 40
 """Of a parametrised fixture's value."""
 
 
-@dataclass(slots=True)
 class Subject:
     """A test, a fixture of wider scope than one test, or the session outside of both.
 
@@ -31,17 +29,40 @@ class Subject:
     the Nth run of it. `errors` are the findings that occurred in them, by fingerprint.
     """
 
-    kind: str
-    name: str
-    nodeid: str
-    rules: Rules
-    place: Place | None = None
-    failed: bool = False
-    parts: dict[int, list[Stretch]] = field(default_factory=dict)
-    errors: dict[str, dict[str, Any]] = field(default_factory=dict)
-    examples: dict[Group | str, str] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-    run_count: int = 0
+    # Not a dataclass: what makes those takes a millisecond, which a short suite would notice.
+    __slots__ = (
+        *("_code", "_place", "errors", "examples", "failed", "kind", "name", "nodeid"),
+        *("notes", "parts", "rules", "run_count"),
+    )
+
+    def __init__(
+        self,
+        kind: str,
+        name: str,
+        nodeid: str,
+        rules: Rules,
+        code: Callable[[], Place | None] = lambda: None,
+    ) -> None:
+        """Begin with nothing that happened; `code` finds the place of its code when asked."""
+        self.kind = kind
+        self.name = name
+        self.nodeid = nodeid
+        self.rules = rules
+        self._code: Callable[[], Place | None] | None = code
+        self._place: Place | None = None
+        self.failed = False
+        self.parts: dict[int, list[Stretch]] = {}
+        self.errors: dict[str, dict[str, Any]] = {}
+        self.examples: dict[Group | str, str] = {}
+        self.notes: list[str] = []
+        self.run_count = 0
+
+    @property
+    def place(self) -> Place | None:
+        """Where its code is; None: that is not known. Most subjects are never asked."""
+        if self._code is not None:
+            self._place, self._code = self._code(), None
+        return self._place
 
     @property
     def key(self) -> str:
@@ -66,12 +87,7 @@ def session_subject() -> Subject:
 
 def test_subject(item: pytest.Item, rules: Rules) -> Subject:
     """Return the subject of a test."""
-    doctest = getattr(item, "dtest", None)
-    if doctest is not None:
-        place: Place | None = Place(f"{DOCTEST}{doctest.name}[", "<module>")
-    else:
-        place = place_of(getattr(item, "function", None))
-    return Subject("test", item.name, item.nodeid, rules, place)
+    return Subject("test", item.name, item.nodeid, rules, lambda: _place_of_test(item))
 
 
 # pytest takes functions whose names begin so for tests where it collects this module's names.
@@ -83,7 +99,14 @@ def fixture_subject(
 ) -> Subject:
     """Return the subject of a fixture that outlives a test."""
     name = f"{definition.scope}-scoped fixture {_shown(definition.argname)}{_value_of(request)}"
-    return Subject("fixture", name, request.node.nodeid, rules, place_of(definition.func))
+    return Subject("fixture", name, request.node.nodeid, rules, lambda: place_of(definition.func))
+
+
+def _place_of_test(item: pytest.Item) -> Place | None:
+    doctest = getattr(item, "dtest", None)
+    if doctest is not None:
+        return Place(f"{DOCTEST}{doctest.name}[", "<module>")
+    return place_of(getattr(item, "function", None))
 
 
 def place_of(function: Callable[..., Any] | None) -> Place | None:

@@ -12,10 +12,9 @@ A test that fails already is not failed again: its traceback keeps objects alive
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from heapledger.growing import per_run_text, recurring
+from heapledger.recurring import per_run_text, recurring
 from heapledger.stretches import resized, with_amounts
 
 if TYPE_CHECKING:
@@ -55,7 +54,6 @@ REASONS = {
 """Every verdict, and how the summary calls it."""
 
 
-@dataclass(slots=True)
 class Entry:
     """One finding of a subject and the verdict on it.
 
@@ -63,11 +61,17 @@ class Entry:
     for an error its occurrences.
     """
 
-    finding: Finding
-    verdict: str
-    blocks: int
-    bytes: int
-    by_run: list[int] = field(default_factory=list)
+    __slots__ = ("blocks", "by_run", "bytes", "finding", "verdict")
+
+    def __init__(
+        self, finding: Finding, verdict: str, blocks: int, bytes: int, by_run: Sequence[int] = ()
+    ) -> None:
+        """Judge a finding; only the verdict changes later."""
+        self.finding = finding
+        self.verdict = verdict
+        self.blocks = blocks
+        self.bytes = bytes
+        self.by_run = by_run
 
     def to_dict(self) -> dict[str, Any]:
         """Return the entry as plain data, as it travels between processes."""
@@ -75,13 +79,12 @@ class Entry:
             "verdict": self.verdict,
             "blocks": self.blocks,
             "bytes": self.bytes,
-            "by_run": self.by_run,
+            "by_run": list(self.by_run),
             "finding": self.finding,
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(NamedTuple):
     """What is known of a subject when the verdict falls.
 
     `around` is live from outside the body's runs (without repetition: from all of the test), `runs`

@@ -225,5 +225,11 @@ def _is_command() -> bool:
     return called == "-m" or called.rpartition("/")[2] == __name__
 
 
-if not _is_command():
+def _is_plugin() -> bool:
+    """Tell whether pytest's plugin imports this, which loads the library when it needs it."""
+    imports = sys.modules.get("heapledger_pytest.imports")
+    return imports is not None and bool(imports.watch.is_own)
+
+
+if not _is_command() and not _is_plugin():
     _imported("_native.calls")

@@ -6,7 +6,8 @@ import gc
 from typing import TYPE_CHECKING
 
 from heapledger._native import interface
-from heapledger.stretches import amounts_text, resized
+from heapledger.amounts import amounts_text
+from heapledger.stretches import resized
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,6 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from heapledger._native import interface
+from heapledger.amounts import amounts_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -70,16 +71,6 @@ class Survey:
 def group_of(leak: Leak) -> Group:
     """Return what makes blocks one group of a leak."""
     return leak["fingerprint"], leak["family"], bool(leak.get("kept_by"))
-
-
-def amounts_text(blocks: int, byte_count: int) -> str:
-    """Return "3 blocks, 1,200 bytes"."""
-    return f"{counted(blocks, 'block')}, {counted(byte_count, 'byte')}"
-
-
-def counted(number: int, noun: str) -> str:
-    """Return "1 block" or "1,200 blocks"."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def resized(leak: Leak, blocks: int, byte_count: int) -> Leak:

@@ -19,12 +19,12 @@ import warnings
 from typing import TYPE_CHECKING, ClassVar
 
 from heapledger._native import interface
+from heapledger.amounts import counted
 from heapledger.errors import FindingError, LeakError, StateError, UnsupportedError
 from heapledger.failure_text import Layout, Place, text_of
 from heapledger.records import Finding
 from heapledger.recurring import collect_garbage
 from heapledger.session import findings_since, mark, start
-from heapledger.stretches import counted
 
 if TYPE_CHECKING:
     from collections.abc import Collection

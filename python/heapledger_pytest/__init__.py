@@ -101,7 +101,9 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     if not _is_asked_for(early_config, early_config.known_args_namespace.heapledger):
         return
     # Without the library, `pytest_configure` says what to do.
-    with contextlib.suppress(ImportError):
+    from heapledger_pytest.imports import watch
+
+    with contextlib.suppress(ImportError), watch.own_imports():
         from heapledger.pytest_plugin.beginning import begin_early
 
         begin_early(early_config)
@@ -134,9 +136,13 @@ def _is_asked_for(config: pytest.Config, option: bool | None) -> bool:
 
 
 def _activate(config: pytest.Config) -> None:
+    from heapledger_pytest.imports import watch
+
     try:
-        from heapledger.pytest_plugin.activation import activate
+        with watch.own_imports():
+            from heapledger.pytest_plugin.activation import activate
+
+            activate(config)
     except ImportError as error:
         # The library is missing or of another version; the message says what to do.
         raise pytest.UsageError(str(error)) from error
-    activate(config)

@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from heapledger.errors import HeapledgerError
-from heapledger.pytest_plugin import session_file
 from heapledger.pytest_plugin.baseline import Baseline
-from heapledger.pytest_plugin.beginning import Beginning, beginning_of
-from heapledger.pytest_plugin.bench import Bench, fails
-from heapledger.pytest_plugin.examples import Examples
-from heapledger.pytest_plugin.failure import failure_of
+from heapledger.pytest_plugin.beginning import Beginning, beginning_of, check_library
 from heapledger.pytest_plugin.fixtures import Fixtures
+from heapledger.pytest_plugin.outcomes import fails
 from heapledger.pytest_plugin.protocol import Protocol
 from heapledger.pytest_plugin.record import SENT, Closing, Record
-from heapledger.pytest_plugin.repeat import Repeat
-from heapledger.pytest_plugin.reports import Told
 from heapledger.pytest_plugin.suite import Suite, suite_of
 from heapledger.pytest_plugin.summary import Summary
-from heapledger.pytest_plugin.window import Window
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+
+    from heapledger.pytest_plugin.bench import Bench
+    from heapledger.pytest_plugin.reports import Told
+    from heapledger.pytest_plugin.timeline import Timeline
 
 
 def activate(config: pytest.Config) -> None:
@@ -32,8 +30,10 @@ def activate(config: pytest.Config) -> None:
 
     Raises:
         pytest.UsageError: an option makes no sense, or a file cannot be read.
+        LibraryNotFoundError: there is no library.
     """
     suite = suite_of(config, config.option)
+    check_library(suite)
     try:
         baseline = Baseline.load(suite.baseline)
     except HeapledgerError as error:
@@ -63,6 +63,8 @@ class SessionFiles:
         suite, record = self._record.suite, self._record
         try:
             if suite.json is not None:
+                from heapledger.pytest_plugin import session_file
+
                 session_file.write(record, suite.json, self._began)
             if suite.update_baseline and suite.baseline is not None:
                 record.updated_baseline().save(suite.baseline)
@@ -84,28 +86,47 @@ class Session:
         self._baseline = baseline
         self._record = record
         self._beginning: Beginning | None = None
-        self._told = Told(suite, str(config.rootpath), config.get_verbosity() > 0)
+        self._told: Told | None = None
         self._bench: Bench | None = None
         self._fixtures: Fixtures | None = None
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionstart(self) -> None:
-        """Watch tests from now on."""
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        """Watch tests from now on, or from the moment in which the library's session begins."""
         beginning = self._beginning = beginning_of(self._config, self._suite)
+        if beginning.trouble:
+            raise pytest.UsageError(beginning.trouble)
         if _is_controller(self._config):
             # It only told, for the header, what the test processes will meet.
             beginning.end()
             return
-        timeline = beginning.timeline
-        bench = self._bench = Bench(self._suite, self._baseline, self._told.directory)
-        fixtures = self._fixtures = Fixtures(timeline, bench, self._suite.rules)
-        window = Window(timeline, bench, fixtures, self._told)
+        beginning.complain = lambda trouble: setattr(session, "shouldfail", trouble)
+        rules = self._suite.rules
+        fixtures = self._fixtures = Fixtures(beginning.timeline, rules)
+        protocol = Protocol(rules, fixtures, beginning.begin)
         plugins = self._config.pluginmanager
         plugins.register(fixtures, "heapledger-fixtures")
+        plugins.register(protocol, "heapledger-protocol")
+        beginning.call_then(lambda: self._watch(beginning.timeline, fixtures, protocol))
+
+    def _watch(self, timeline: Timeline, fixtures: Fixtures, protocol: Protocol) -> None:
+        """Judge from now on."""
+        from heapledger.pytest_plugin.bench import Bench
+        from heapledger.pytest_plugin.examples import Examples
+        from heapledger.pytest_plugin.repeat import Repeat
+        from heapledger.pytest_plugin.reports import Told
+        from heapledger.pytest_plugin.window import Window
+
+        config = self._config
+        told = self._told = Told(self._suite, str(config.rootpath), config.get_verbosity() > 0)
+        bench = self._bench = Bench(self._suite, self._baseline, told.directory)
+        fixtures.bench = bench
+        window = Window(timeline, bench, fixtures, told)
+        plugins = config.pluginmanager
         plugins.register(window, "heapledger-window")
         plugins.register(Repeat(timeline, window), "heapledger-repeat")
         plugins.register(Examples(window), "heapledger-examples")
-        plugins.register(Protocol(window, self._suite.rules), "heapledger-protocol")
+        protocol.hold_for(window)
 
     def pytest_report_header(self) -> str:
         """Say which scope is in use, and why it is not the one asked for."""
@@ -122,15 +143,13 @@ class Session:
         """Judge what belongs to no test, after the last fixture was torn down."""
         result = yield
         beginning = self._beginning
-        if beginning is None or self._bench is None or self._fixtures is None:
+        if beginning is None or self._fixtures is None:
             return result
+        beginning.stop_waiting()
         beginning.timeline.drop_all()
         fixtures = self._fixtures.ended()
-        # What lives outside tests is the program's; only errors are told.
-        beginning.outside.parts.clear()
-        outside = self._bench.judgement_on(beginning.outside, lambda: None)
-        judgements = fixtures.judgements + ([] if outside is None else [outside])
-        used = sorted(self._bench.suppressions_used)
+        judgements = fixtures.judgements + self._outside(beginning)
+        used = [] if self._bench is None else sorted(self._bench.suppressions_used)
         closing = Closing(judgements, fixtures.keys, used, beginning.scope, beginning.reason)
         if self._record is None:
             self._config.workeroutput[SENT] = closing.to_dict()  # type: ignore[attr-defined]
@@ -138,9 +157,26 @@ class Session:
             self._record.close(closing)
         if any(fails(judgement) for judgement in judgements) and not session.exitstatus:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        self._tell(judgements)
+        return result
+
+    def _outside(self, beginning: Beginning) -> list[dict[str, Any]]:
+        """Judge what happened outside of tests and fixtures."""
+        if self._bench is None:
+            return []
+        # What lives there is the program's; only errors are told.
+        beginning.outside.parts.clear()
+        judgement = self._bench.judgement_on(beginning.outside, lambda: None)
+        return [] if judgement is None else [judgement]
+
+    def _tell(self, judgements: list[dict[str, Any]]) -> None:
+        """Say on the terminal what fails and is no test's."""
+        if self._told is None:
+            return
+        from heapledger.pytest_plugin.failure import failure_of
+
         for judgement in filter(fails, judgements):
             _say(self._config, failure_of(judgement, self._told).text)
-        return result
 
 
 def _is_worker(config: pytest.Config) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from heapledger.failure_text import relative
 from heapledger.pytest_plugin.failure import blamed, summary_of
-from heapledger.pytest_plugin.verdict import FAILS
+from heapledger.pytest_plugin.outcomes import FAILS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,15 +12,8 @@ from typing import TYPE_CHECKING, Any
 from heapledger import reports
 from heapledger.failure_text import trimmed
 from heapledger.pytest_plugin.baseline import site_of
-from heapledger.pytest_plugin.verdict import (
-    FAILS,
-    KEPT,
-    SUPPRESSED,
-    Facts,
-    judged,
-    limit,
-    mark_known,
-)
+from heapledger.pytest_plugin.outcomes import FAILS, KEPT, SUPPRESSED
+from heapledger.pytest_plugin.verdict import Facts, judged, limit, mark_known
 from heapledger.recurring import COLLECTION_MAX
 from heapledger.stretches import Survey, resized
 
@@ -131,19 +124,6 @@ class Bench:
 
 def _leaks(entries: list[Entry]) -> list[Entry]:
     return [entry for entry in entries if entry.finding["kind"] == "leak"]
-
-
-def fails(judgement: Judgement) -> bool:
-    """Tell whether the subject of this judgement fails."""
-    return any(entry["verdict"] == FAILS for entry in judgement["entries"])
-
-
-def every_suppression(suite: Suite) -> list[str]:
-    """Return the lines of the suppressions file, as `suppressions_used` names them."""
-    if suite.suppressions is None:
-        return []
-    unused = reports.with_suppressions(reports.empty({}), suite.suppressions)["limits"]
-    return [str(line) for line in unused["suppressions_unused"]]
 
 
 def _facts(subject: Subject) -> Facts:

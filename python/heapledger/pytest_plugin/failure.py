@@ -12,9 +12,9 @@ from _pytest._code.code import (
     ReprTraceback,
 )
 
+from heapledger.amounts import amounts_text, counted
 from heapledger.failure_text import DOCTEST, Layout, Place, relative, text_of, trimmed
-from heapledger.pytest_plugin.verdict import FAILS, REASONS
-from heapledger.stretches import amounts_text, counted
+from heapledger.pytest_plugin.outcomes import FAILS, REASONS
 
 if TYPE_CHECKING:
     from heapledger.pytest_plugin.reports import Told

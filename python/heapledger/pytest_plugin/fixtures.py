@@ -31,11 +31,11 @@ class Ended(NamedTuple):
 class Fixtures:
     """Hooks around the life of fixtures of wider scope than one test."""
 
-    def __init__(self, timeline: Timeline, bench: Bench, rules: Rules) -> None:
-        """Begin without fixtures."""
+    def __init__(self, timeline: Timeline, rules: Rules) -> None:
+        """Begin without fixtures; there is a bench once anything can be judged."""
         self._timeline = timeline
-        self._bench = bench
         self._rules = rules
+        self.bench: Bench | None = None
         self._alive: dict[int, Subject] = {}
         self._ended: list[Subject] = []
 
@@ -76,7 +76,8 @@ class Fixtures:
         is for.
         """
         ended, self._ended = self._ended, []
-        judgements = (self._bench.judgement_on(subject, let_go) for subject in ended)
+        bench = self.bench
+        judgements = (bench.judgement_on(subject, let_go) for subject in ended if bench is not None)
         told = [judgement for judgement in judgements if judgement is not None]
         return Ended(told, [subject.key for subject in ended])
 

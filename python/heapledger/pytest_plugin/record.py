@@ -10,10 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from heapledger.pytest_plugin.bench import every_suppression, fails
-from heapledger.pytest_plugin.reports import ATTRIBUTE, FIXTURES
+from heapledger.pytest_plugin.outcomes import ATTRIBUTE, BASELINE, FAILS, FIXTURES, fails
 from heapledger.pytest_plugin.subjects import key_of
-from heapledger.pytest_plugin.verdict import BASELINE, FAILS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -100,7 +98,12 @@ class Record:
 
     def unused_suppressions(self) -> list[str]:
         """Return the lines of the suppressions file that hid nothing."""
-        every = every_suppression(self.suite)
+        if self.suite.suppressions is None:
+            return []
+        from heapledger import reports
+
+        limits = reports.with_suppressions(reports.empty({}), self.suite.suppressions)["limits"]
+        every = map(str, limits["suppressions_unused"])
         return [line for line in every if line not in self._suppressions_used]
 
     def known(self) -> dict[Key, int]:

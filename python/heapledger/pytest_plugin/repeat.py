@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from heapledger.amounts import counted
 from heapledger.pytest_plugin.subjects import AROUND
-from heapledger.stretches import counted
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -7,10 +7,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from heapledger.errors import FindingError, LeakError
-from heapledger.pytest_plugin.bench import fails
 from heapledger.pytest_plugin.failure import failure_of, section_of
-from heapledger.pytest_plugin.verdict import EXPECTED, FAILS
-from heapledger.records import Finding
+from heapledger.pytest_plugin.outcomes import (
+    ATTRIBUTE,
+    EXPECTED,
+    FAILS,
+    FIXTURES,
+    fails,
+    has_raised,
+)
 
 if TYPE_CHECKING:
     from heapledger.pytest_plugin.failure import Failure
@@ -19,19 +24,10 @@ if TYPE_CHECKING:
 
     Judgement = dict[str, Any]
 
-ATTRIBUTE = "heapledger"
-"""Where a teardown report carries the judgements, as plain data, to whoever reports."""
-
-FIXTURES = "heapledger_fixtures"
-"""Where a teardown report carries the keys of the fixtures that ended, judged or not."""
-
 SECTION = "heapledger"
 
 RERUN = "rerun"
 """The outcome that plugins give to a report when they run the test again."""
-
-UNEXPECTED_PASS = "[XPASS(strict)]"
-"""How pytest begins what it says of a test that did not fail and had to."""
 
 
 class Told(NamedTuple):
@@ -93,9 +89,9 @@ class AttemptReports:
         """Tell the test's judgement on the report of its call; False: that is public already."""
         call = self._reports.get("call")
         if not fails(judgement):
-            last = call or self._reports["setup"]
+            last = call or self._reports.get("setup")
             text = section_of(judgement, self._told)
-            if last.failed and text and id(last) not in self._public:
+            if last is not None and last.failed and text and id(last) not in self._public:
                 last.sections.append((SECTION, text))
             return True
         if call is None or id(call) in self._public:
@@ -147,17 +143,6 @@ def _raised_now(error: FindingError) -> pytest.ExceptionInfo[BaseException]:
         return pytest.ExceptionInfo.from_exception(raised)
 
 
-def has_raised(report: pytest.TestReport) -> bool:
-    """Tell whether there is an exception behind the report.
-
-    There is none behind a test that was expected to fail and did not, which pytest may count as
-    failed: what was expected may be its leak.
-    """
-    if report.failed:
-        return not str(report.longrepr).startswith(UNEXPECTED_PASS)
-    return report.skipped and hasattr(report, "wasxfail")
-
-
 def _fail(report: pytest.TestReport, failure: Failure) -> None:
     """Let a report fail; where it failed already, put the text under it."""
     if report.failed:
@@ -168,6 +153,8 @@ def _fail(report: pytest.TestReport, failure: Failure) -> None:
 
 
 def _error_of(judgement: Judgement, failure: Failure) -> FindingError:
+    from heapledger.records import Finding
+
     findings = [
         Finding.from_dict(entry["finding"])
         for entry in judgement["entries"]

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from heapledger.amounts import amounts_text, counted
 from heapledger.failure_text import relative
 from heapledger.pytest_plugin.annotations import annotation_lines, is_wanted
 from heapledger.pytest_plugin.failure import blamed, summary_of
-from heapledger.pytest_plugin.verdict import FAILS, REASONS
-from heapledger.stretches import amounts_text, counted
+from heapledger.pytest_plugin.outcomes import FAILS, REASONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

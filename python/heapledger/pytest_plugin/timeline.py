@@ -2,59 +2,61 @@
 
 Subjects are a stack: a fixture that is set up within a test takes the time over, and gives it back.
 A stretch in which nothing was recorded leaves no trace, so that a test which has nothing to do with
-native memory costs two looks at the ledger's totals.
+native memory costs two looks at the ledger's totals; and none before the timeline is awake.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
-from heapledger._native import interface
-from heapledger.occurrences import Occurrences
-from heapledger.pytest_plugin.subjects import AROUND, Subject
-from heapledger.stretches import Stretch
+from heapledger.pytest_plugin.subjects import AROUND
 
-CHECKED_BLOCK_MAX = 1_000
-"""Blocks in the ledger up to which damage is looked for when any subject leaves; with more, only
-when it allocated something. A look costs some three microseconds for each block."""
+if TYPE_CHECKING:
+    from heapledger.pytest_plugin.ledger import Ledger, Reading
+    from heapledger.pytest_plugin.subjects import Subject
 
 
-@dataclass(slots=True)
 class _Turn:
     """Whose time it is."""
 
-    subject: Subject
-    part: int
+    __slots__ = ("part", "subject")
 
-
-@dataclass(frozen=True, slots=True)
-class _Reading:
-    """The ledger's totals at the beginning of a stretch, and its mark once there is one."""
-
-    allocated: int
-    errors: int
-    mark: int
+    def __init__(self, subject: Subject, part: int) -> None:
+        self.subject = subject
+        self.part = part
 
 
 class Timeline:
     """The stack of subjects; the lowest is the session itself."""
 
     def __init__(self, session: Subject) -> None:
-        """Begin with the session's own time."""
+        """Begin with the session's own time, asleep: nothing is recorded yet."""
         self._turns = [_Turn(session, AROUND)]
-        self._begin = self._reading(None)
-        self._occurrences = Occurrences()
+        self._ledger: Ledger | None = None
+        self._begin: Reading | None = None
 
     @property
     def subject(self) -> Subject:
         """Whose time it is."""
         return self._turns[-1].subject
 
+    def awake(self) -> None:
+        """Look at the ledger from now on."""
+        from heapledger.pytest_plugin.ledger import Ledger
+
+        self._ledger = Ledger()
+        self._begin = self._ledger.reading(None)
+
     def enter(self, subject: Subject, part: int = AROUND) -> None:
         """Give the time to `subject`, until it leaves."""
         self._close()
         self._turns.append(_Turn(subject, part))
+
+    def enter_below(self, subject: Subject) -> None:
+        """Give the time to `subject` as if it had entered first of all that has not left."""
+        if len(self._turns) == 1:
+            self._close()
+        self._turns.insert(1, _Turn(subject, AROUND))
 
     def leave(self, subject: Subject) -> None:
         """Give the time back; whoever was entered since and has not left is dropped."""
@@ -79,33 +81,11 @@ class Timeline:
 
     def _close(self, *, is_checked: bool = True, is_last: bool = False) -> None:
         """End the present stretch, and book what happened in it."""
-        turn, begin = self._turns[-1], self._begin
-        end = self._reading(begin, is_checked, is_last)
-        if end.errors != begin.errors:
-            for error in self._occurrences.take_new(begin.mark):
-                _book(turn.subject, error)
-        if end.allocated != begin.allocated:
-            turn.subject.parts.setdefault(turn.part, []).append(Stretch(begin.mark, end.mark))
-        self._begin = end
-
-    def _reading(
-        self, before: _Reading | None, is_checked: bool = True, is_last: bool = False
-    ) -> _Reading:
-        """Read the totals; damage is looked for first, or it would fall on a later subject."""
-        totals = interface.statistics()
-        recorded = totals.live_blocks + totals.quarantined_blocks
-        has_allocated = before is None or before.allocated != totals.total_blocks
-        is_cheap = is_last and recorded <= CHECKED_BLOCK_MAX
-        if recorded and is_checked and (has_allocated or is_cheap):
-            interface.check_blocks()
-            totals = interface.statistics()
-        allocated, errors = totals.total_blocks, sum(totals.findings)
-        if before is not None and (before.allocated, before.errors) == (allocated, errors):
-            return before
-        return _Reading(allocated, errors, interface.mark())
-
-
-def _book(subject: Subject, error: dict[str, Any]) -> None:
-    known = subject.errors.get(error["fingerprint"])
-    count = error["count"] + (0 if known is None else known["count"])
-    subject.errors[error["fingerprint"]] = (known or error) | {"count": count}
+        ledger, begin = self._ledger, self._begin
+        if ledger is None or begin is None:
+            return
+        end = ledger.reading(begin, is_checked, is_last)
+        if end is not begin:
+            turn = self._turns[-1]
+            ledger.book(turn.subject, turn.part, begin, end)
+            self._begin = end

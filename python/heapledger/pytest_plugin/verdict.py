@@ -14,6 +14,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from heapledger.pytest_plugin.outcomes import (
+    ALLOWED,
+    BASELINE,
+    CACHE,
+    DOUBTFUL,
+    FAILS,
+    IRREGULAR,
+    KEPT,
+    UNASKED,
+    UNJUDGED,
+)
 from heapledger.recurring import per_run_text, recurring
 from heapledger.stretches import resized, with_amounts
 
@@ -24,34 +35,6 @@ if TYPE_CHECKING:
     from heapledger.stretches import Leaks
 
     Finding = dict[str, Any]
-
-FAILS = "fails"
-KEPT = "kept"
-CACHE = "cache"
-IRREGULAR = "irregular"
-UNJUDGED = "unjudged"
-DOUBTFUL = "doubtful"
-UNASKED = "unasked"
-SUPPRESSED = "suppressed"
-BASELINE = "baseline"
-ALLOWED = "allowed"
-EXPECTED = "expected"
-
-
-REASONS = {
-    FAILS: "failing",
-    KEPT: "kept by a library, which still refers to it",
-    CACHE: "allocated by the first run only, as a cache is",
-    IRREGULAR: "left behind by some runs and not by others",
-    UNJUDGED: "left behind by tests that fail anyway",
-    DOUBTFUL: "of a doubtful kind",
-    UNASKED: "of a kind that was not asked for",
-    SUPPRESSED: "suppressed",
-    BASELINE: "known from the baseline",
-    ALLOWED: "within the limits",
-    EXPECTED: "of tests that are expected to fail",
-}
-"""Every verdict, and how the summary calls it."""
 
 
 class Entry:

@@ -50,19 +50,27 @@ class Window:
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, object, object]:
         """Open the window before the first fixture."""
         self._timeline.drop_all()
-        self.attempt = AttemptReports(self._told)
-        complaint = None
-        try:
-            rules = with_markers(self._told.suite.rules, item)
-        except pytest.UsageError as error:
-            rules, complaint = Rules(enabled=False), str(error)
-        self._subject = test_subject(item, rules)
-        self._displayed = vars(builtins).get(DISPLAYED)
-        self._timeline.enter(self._subject)
+        subject, complaint = self._open(item)
+        self._timeline.enter(subject)
         result = yield
         if complaint is not None:
             pytest.fail(complaint, pytrace=False)
         return result
+
+    def open_late(
+        self, item: pytest.Item, made: list[pytest.TestReport], held: list[pytest.TestReport]
+    ) -> None:
+        """Open the window of a test that is under way; nothing was recorded before this moment.
+
+        `made` are the reports that there are, `held` those of them that are not public.
+        """
+        subject, _ = self._open(item)
+        if self.attempt is not None:
+            for report in made:
+                self.attempt.made(report)
+                if report not in held:
+                    self.attempt.published(report)
+        self._timeline.enter_below(subject)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_makereport(
@@ -85,6 +93,18 @@ class Window:
         """Note which reports are public: they are not changed any more."""
         if self.attempt is not None:
             self.attempt.published(report)
+
+    def _open(self, item: pytest.Item) -> tuple[Subject, str | None]:
+        """Begin an attempt; return the test's subject, and what is wrong with its markers."""
+        self.attempt = AttemptReports(self._told)
+        complaint = None
+        try:
+            rules = with_markers(self._told.suite.rules, item)
+        except pytest.UsageError as error:
+            rules, complaint = Rules(enabled=False), str(error)
+        subject = self._subject = test_subject(item, rules)
+        self._displayed = vars(builtins).get(DISPLAYED)
+        return subject, complaint
 
     def _judge(self, item: pytest.Item, subject: Subject, attempt: AttemptReports) -> None:
         subject.failed = attempt.has_failed

@@ -59,6 +59,7 @@ class Suite:
         """Put the module `memory` there."""
         self.pytester = pytester
         self.scope = scope
+        self.door = "heapledger.pytest_plugin"
         pytester.makepyfile(memory=MEMORY)
 
     @property
@@ -91,7 +92,7 @@ class Suite:
         return report
 
     def _arguments(self, arguments: tuple[str, ...], plugins: tuple[str, ...]) -> list[str]:
-        words = ["-p", "heapledger.pytest_plugin"]
+        words = ["-p", self.door]
         for plugin in plugins:
             words += ["-p", plugin]
         if "--no-heapledger" not in arguments:

@@ -64,7 +64,10 @@ impl Header {
         if self.is_mapped() {
             let start = chunk.wrapping_sub(self.previous);
             let whole = self.previous.wrapping_add(bytes);
-            return start.is_multiple_of(PAGE) && whole.is_multiple_of(PAGE);
+            // From 2.43 on the size ends a header before the mapping does, as if a chunk came next.
+            let ends_at_page =
+                whole.is_multiple_of(PAGE) || whole.wrapping_add(HEADER_BYTES).is_multiple_of(PAGE);
+            return start.is_multiple_of(PAGE) && ends_at_page;
         }
         if self.size & NOT_MAIN_ARENA != 0 {
             return bytes <= ARENA_BYTES;
@@ -295,6 +298,10 @@ mod tests {
         assert!(is_plausible(64, 4_096), "the previous chunk is free");
         assert!(is_plausible(0, 4_096 | NOT_MAIN_ARENA));
         assert!(is_plausible(0x1000 - 0x1000, 0x1000 | IS_MAPPED));
+        assert!(
+            is_plausible(0, 0x22ff0 | IS_MAPPED),
+            "a mapping of glibc 2.43"
+        );
     }
 
     #[test]

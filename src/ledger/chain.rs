@@ -102,6 +102,12 @@ impl<'a> Found<'a> {
         self.record.set_flags(bits);
     }
 
+    /// Raises flag bits; `true` for the one who raised them.
+    #[must_use]
+    pub fn flag_once(&self, bits: u32) -> bool {
+        self.record.raise_once(bits)
+    }
+
     /// A consistent copy of the record as it is now; `None` when it has moved on to another block.
     #[must_use]
     pub fn read(&self) -> Option<BlockRecord> {

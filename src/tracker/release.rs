@@ -201,6 +201,8 @@ impl Tracker {
     #[cold]
     pub(super) fn settle_damage(&self, found: &Found<'_>, damage: Damage, noticed: Noticed) -> u32 {
         let mut flags = found.flags();
+        // A look at everything may be about to report the same: the record as it was is no proof.
+        let is_first = found.flag_once(flag::DAMAGE_REPORTED);
         if let Some(record) = found.read() {
             // What lies around the block was damaged while it was live.
             let as_live = BlockRecord {
@@ -208,7 +210,13 @@ impl Tracker {
                 ..record
             };
             let after = self.last_intact(&as_live);
-            self.report_damage(&record, damage, after, noticed);
+            if is_first {
+                let record = BlockRecord {
+                    flags: record.flags & !flag::DAMAGE_REPORTED,
+                    ..record
+                };
+                self.report_damage(&record, damage, after, noticed);
+            }
             if damage.behind.is_some() {
                 // SAFETY: the redzone was armed before, and the block is released.
                 unsafe { redzone::arm(record.address, record.size) };

@@ -264,9 +264,18 @@ def counts() -> collections.Counter[str]:
     return found
 
 
+def places() -> collections.Counter[str]:
+    """Return how often each finding was made: what one that is too many looks like."""
+    found: collections.Counter[str] = collections.Counter()
+    for finding in heapledger.findings():
+        here = [f"{frame.function}:{frame.line}" for frame in finding.stacks.get("here", ())]
+        found[f"{finding.message}, here {here[:3]}, damage {finding.damage}"] += finding.count
+    return found
+
+
 def judge(seed: int, seconds: float) -> Truth:
     """Compare a phase's findings with its truth, and give back what was lost."""
-    before = counts()
+    before, places_before = counts(), places()
     with heapledger.watch() as watch:
         truth = phase(seed, seconds, errs=True, beside=ask)
         heapledger.check()
@@ -275,6 +284,7 @@ def judge(seed: int, seconds: float) -> Truth:
     blocks, lost_bytes = sum(leak.blocks for leak in leaks), sum(leak.bytes for leak in leaks)
     if found != truth.errors:
         truth.wrong.append(f"made {dict(truth.errors)}, found {dict(found)}")
+        truth.wrong += [f"{count} x {place}" for place, count in (places() - places_before).items()]
     if (blocks, lost_bytes) != (len(truth.lost), sum(block.size for block in truth.lost)):
         truth.wrong.append(f"lost {len(truth.lost)} blocks, found {blocks}: {leaks}")
     for block in truth.lost:

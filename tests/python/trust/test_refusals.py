@@ -108,7 +108,10 @@ def check(trial: Trial, ending: Ending, scope: str, refuse: str) -> None:
     assert as_with_us or as_without_us, f"{refuse}: {ending}"
     for report in trial.reports[scope]:
         kinds = [finding["kind"] for finding in report["findings"]]
-        assert set(kinds) <= {"double-free", "leak"}, f"{refuse}: {report}"
+        # A library whose slots could not be found releases the block a second time without us; what
+        # glibc writes into it then is seen.
+        expected = {"leak", "use-after-free" if refuse.startswith("maps:") else "double-free"}
+        assert set(kinds) <= {"double-free", *expected}, f"{refuse}: {report}"
         if report["process"]["argv"] and not as_without_us:
             counted = [
                 value

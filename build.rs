@@ -16,6 +16,7 @@ fn main() -> Result<()> {
         println!("cargo::rerun-if-changed={path}");
     }
     name_shared_object(&env::var("CARGO_CFG_TARGET_OS")?);
+    share_the_unwinder();
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
     let header = match generate_header(&root) {
         Ok(header) => header,
@@ -43,6 +44,17 @@ fn name_shared_object(target_os: &str) {
     if target_os == "linux" {
         println!("cargo::rustc-cdylib-link-arg=-Wl,-soname,libheapledger.so");
         println!("cargo::rustc-cdylib-link-arg=-Wl,-z,nodelete");
+    }
+}
+
+/// Links with GCC's unwinder even where the linker has one of its own, as zig has: exceptions and ends of
+/// threads pass through our frames, and two unwinders cannot carry one of them. `scripts/wheel` says
+/// in which folder it is.
+fn share_the_unwinder() {
+    println!("cargo::rerun-if-env-changed=HEAPLEDGER_UNWINDER");
+    if let Ok(folder) = env::var("HEAPLEDGER_UNWINDER") {
+        println!("cargo::rustc-link-search=native={folder}");
+        println!("cargo::rustc-link-lib=dylib:+verbatim=libgcc_s.so.1");
     }
 }
 

@@ -5,12 +5,13 @@
     reason = "looks at blocks whose memory the caller knows to be there"
 )]
 
-use super::{redzone, size_word};
+use super::{poison, redzone, size_word};
 use crate::ledger::record::flag;
 use crate::ledger::{BlockRecord, BlockState};
 use crate::memory::ByteCount;
 use crate::memory::{Address, peek::peek};
-use redzone::{Behind, Broken};
+use poison::Broken;
+use redzone::Behind;
 use size_word::SizeWord;
 
 /// What a look at a block found. Nothing by default.
@@ -50,11 +51,11 @@ pub unsafe fn is_intact_around(block: Address, size: ByteCount, flags: u32) -> b
     if flags & flag::REDZONE == 0 {
         return true;
     }
-    let remembered = SizeWord::from_flags(flags);
+    let remembered = SizeWord::from_flags(flags, block);
     // SAFETY: only words that glibc wrote are remembered.
     let before = !remembered.is_known() || remembered.is_intact(unsafe { size_word::read(block) });
     // SAFETY: the flag says that the redzone was armed for this size.
-    before && unsafe { redzone::is_intact_behind(block, size) }
+    before && unsafe { redzone::is_intact_behind(block, size, remembered) }
 }
 
 /// The same, and nothing inside a released block that is filled.
@@ -69,7 +70,7 @@ pub unsafe fn is_withheld_intact(block: Address, size: ByteCount, flags: u32) ->
     is_intact_around
         && (flags & flag::POISONED == 0
             // SAFETY: the flag says that the block was filled for this size.
-            || unsafe { redzone::is_intact_inside(block, size) })
+            || unsafe { poison::is_intact_inside(block, size) })
 }
 
 /// Looks around a block.
@@ -83,7 +84,7 @@ pub unsafe fn around(block: Address, size: ByteCount, flags: u32) -> Damage {
     if flags & flag::REDZONE == 0 {
         return Damage::default();
     }
-    let remembered = SizeWord::from_flags(flags);
+    let remembered = SizeWord::from_flags(flags, block);
     let before = if remembered.is_known() {
         // SAFETY: only words that glibc wrote are remembered.
         remembered.damage(unsafe { size_word::read(block) })
@@ -91,7 +92,7 @@ pub unsafe fn around(block: Address, size: ByteCount, flags: u32) -> Damage {
         None
     };
     // SAFETY: the flag says that the redzone was armed for this size.
-    let behind = unsafe { redzone::damage_behind(block, size) };
+    let behind = unsafe { redzone::damage_behind(block, size, remembered) };
     Damage {
         before,
         behind,
@@ -112,7 +113,7 @@ pub unsafe fn of_withheld(block: Address, size: ByteCount, flags: u32) -> Damage
         return around;
     }
     // SAFETY: the flag says that the block was filled for this size.
-    let inside = unsafe { redzone::damage_inside(block, size) };
+    let inside = unsafe { poison::damage_inside(block, size) };
     Damage { inside, ..around }
 }
 
@@ -123,33 +124,37 @@ pub fn by_copy(record: &BlockRecord) -> Option<Damage> {
     if record.flags & flag::GUARDED != 0 {
         return of_guarded(record);
     }
+    let remembered = SizeWord::from_flags(record.flags, record.address);
+    let (redzone, redzone_length) = redzone::extent(record.address, record.size, remembered);
     let mut whole = [0; WHOLE_BYTE_MAX];
-    let copy = Copied::of(record, &mut whole);
+    let copy = Copied::of(record, redzone_length, &mut whole);
+    let mut part = [0; PART_BYTE_MAX];
     let mut damage = Damage::default();
     if record.flags & flag::REDZONE != 0 {
-        let mut bytes = [0; redzone::REDZONE_BYTE_COUNT];
-        copy.read(record.address.offset_by(record.size.get()), &mut bytes)?;
-        damage.behind = redzone::broken_redzone(&bytes, record.size);
+        let bytes = part.get_mut(..redzone_length)?;
+        copy.read(redzone, bytes)?;
+        damage.behind = redzone::broken_redzone(bytes, record.size);
     }
-    let remembered = SizeWord::from_flags(record.flags);
     if remembered.is_known() {
-        let mut bytes = [0; size_of::<u64>()];
+        let mut bytes = [0; size_of::<usize>()];
         copy.read(size_word::place(record.address), &mut bytes)?;
-        damage.before = remembered.damage(u64::from_ne_bytes(bytes));
+        damage.before = remembered.damage(usize::from_ne_bytes(bytes));
     }
     if record.state == BlockState::Quarantined && record.flags & flag::POISONED != 0 {
-        let mut bytes = [0; redzone::POISON_PART_BYTE_MAX];
-        for (start, length) in redzone::poisoned_parts(record.address, record.size) {
-            let bytes = bytes.get_mut(..length)?;
+        for (start, length) in poison::poisoned_parts(record.address, record.size) {
+            let bytes = part.get_mut(..length)?;
             copy.read(record.address.offset_by(start), bytes)?;
-            damage.inside = damage.inside.or(redzone::broken_poison(bytes, start));
+            damage.inside = damage.inside.or(poison::broken_poison(bytes, start));
         }
     }
     Some(damage)
 }
 
 /// Bytes of a block and of what lies around it that are copied together.
-const WHOLE_BYTE_MAX: usize = 512;
+const WHOLE_BYTE_MAX: usize = 1_024;
+/// Bytes that are copied at a time.
+const PART_BYTE_MAX: usize = redzone::REDZONE_BYTE_MAX;
+const _: () = assert!(PART_BYTE_MAX >= poison::POISON_PART_BYTE_MAX);
 
 /// A block that was copied whole, with what lies around it: one question to the kernel where its
 /// parts would be three. Empty when the block is too large, or not readable as a whole.
@@ -159,9 +164,9 @@ struct Copied<'bytes> {
 }
 
 impl<'bytes> Copied<'bytes> {
-    fn of(record: &BlockRecord, bytes: &'bytes mut [u8]) -> Self {
+    fn of(record: &BlockRecord, redzone_length: usize, bytes: &'bytes mut [u8]) -> Self {
         let start = size_word::place(record.address);
-        let around = size_of::<u64>() + redzone::REDZONE_BYTE_COUNT;
+        let around = size_of::<usize>() + redzone_length;
         let wanted = record.size.get().checked_add(around);
         let bytes = wanted.and_then(|length| bytes.get_mut(..length));
         let read = bytes.and_then(|bytes| read(start, bytes).map(|()| &*bytes));
@@ -196,19 +201,19 @@ pub fn of_guarded(record: &BlockRecord) -> Option<Damage> {
     }
     let [(before, before_length), (behind, behind_length)] =
         redzone::guarded_parts(record.address, record.size);
-    let mut bytes = [0; redzone::REDZONE_BYTE_COUNT];
-    let bytes_before = bytes.get_mut(..before_length)?;
-    read(before, bytes_before)?;
-    let broken = redzone::broken_redzone(bytes_before, ByteCount::new(0));
+    let mut part = [0; redzone::GUARDED_PART_BYTE_MAX];
+    let bytes = part.get_mut(..before_length)?;
+    read(before, bytes)?;
+    let broken = redzone::broken_redzone(bytes, ByteCount::new(0));
     let before = broken.map(|broken| Broken {
         distance: before_length - broken.offset,
         imprint: broken.imprint,
     });
-    let bytes_behind = bytes.get_mut(..behind_length)?;
-    read(behind, bytes_behind)?;
+    let bytes = part.get_mut(..behind_length)?;
+    read(behind, bytes)?;
     Some(Damage {
         before,
-        behind: redzone::broken_redzone(bytes_behind, record.size),
+        behind: redzone::broken_redzone(bytes, record.size),
         inside: None,
     })
 }
@@ -229,14 +234,17 @@ mod tests {
     use crate::ledger::{Epoch, FamilyId, StackId, ThreadNumber};
 
     const SIZE: ByteCount = ByteCount::new(40);
+    /// What stands in front of a chunk of 80 bytes, of which its block may use words 1 to 9.
+    const CHUNK: usize = 0x51;
 
-    fn record(words: &mut [u64; 12], state: BlockState) -> BlockRecord {
-        let address = Address::of(words.as_ptr()).offset_by(size_of::<u64>());
-        words[0] = 0x61;
-        // SAFETY: the array has 11 words from here on and belongs to the test.
-        unsafe { redzone::arm(address, SIZE) };
+    fn record(words: &mut [usize; 12], state: BlockState) -> BlockRecord {
+        let address = Address::of(words.as_ptr()).offset_by(size_of::<usize>());
+        words[0] = CHUNK;
+        let chunk = SizeWord::of(CHUNK, address, SIZE);
+        // SAFETY: the array has the words of such a chunk and more, and belongs to the test.
+        unsafe { redzone::arm(address, SIZE, chunk) };
         // SAFETY: as above.
-        unsafe { redzone::poison(address, SIZE) };
+        unsafe { poison::poison(address, SIZE) };
         BlockRecord {
             address,
             size: SIZE,
@@ -247,11 +255,11 @@ mod tests {
             epoch: Epoch(1),
             allocated_by: ThreadNumber(1),
             released_by: ThreadNumber(0),
-            flags: flag::REDZONE | flag::POISONED | SizeWord::of(0x61, 48).to_flags(),
+            flags: flag::REDZONE | flag::POISONED | chunk.to_flags(address),
         }
     }
 
-    fn look(state: BlockState, word: usize, value: u64) -> Damage {
+    fn look(state: BlockState, word: usize, value: usize) -> Damage {
         let mut words = [0; 12];
         let record = record(&mut words, state);
         std::hint::black_box(&mut words)[word] = value;
@@ -266,24 +274,25 @@ mod tests {
 
     #[test]
     fn an_intact_block_has_no_damage() {
-        assert_eq!(look(BlockState::Live, 11, 1), Damage::default());
-        assert_eq!(look(BlockState::Quarantined, 11, 1), Damage::default());
+        assert_eq!(look(BlockState::Live, 10, 1), Damage::default());
+        assert_eq!(look(BlockState::Quarantined, 10, 1), Damage::default());
     }
 
     #[test]
     fn what_is_written_before_the_block_spreads() {
-        let damage = look(BlockState::Live, 0, 0x61 | 1 << 56);
+        let damage = look(BlockState::Live, 0, CHUNK | 1 << 56);
         assert_eq!(damage.before.map(|broken| broken.distance), Some(1));
         assert!(damage.spreads());
     }
 
     #[test]
     fn what_stays_inside_the_redzone_does_not_spread() {
-        let intact = u64::from_ne_bytes([0xbb; 8]);
-        let damage = look(BlockState::Live, 6, intact & !0xff);
-        assert_eq!(damage.behind.map(|behind| behind.offset), Some(40));
-        assert!(!damage.spreads());
-        assert!(look(BlockState::Live, 6, 0).spreads());
+        for (word, offset) in [(6, 40), (8, 56)] {
+            let damage = look(BlockState::Live, word, 0);
+            assert_eq!(damage.behind.map(|behind| behind.offset), Some(offset));
+            assert!(!damage.spreads());
+        }
+        assert!(look(BlockState::Live, 9, 0).spreads());
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub mod finding;
 pub mod guard;
 pub mod imprint;
 pub mod leak;
+mod pattern;
+pub mod poison;
 pub mod quarantine;
 pub mod reach;
 pub mod redzone;

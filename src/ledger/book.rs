@@ -132,11 +132,11 @@ impl Ledger {
             .or_else(|| search(|state| state != BlockState::Forgotten))
     }
 
-    /// How many records were ever needed at once, nearly: free for the asking.
+    /// How many blocks are live, nearly (each thread may have 1,024 more or fewer): free for the asking.
     #[inline]
     #[must_use]
-    pub fn record_count(&self) -> usize {
-        self.vacancy.record_count()
+    pub fn live_block_estimate(&self) -> u64 {
+        self.totals.published_live_blocks()
     }
 
     /// The nearest block that starts before `address`, at most `byte_count` bytes, and whose memory

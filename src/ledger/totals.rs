@@ -268,6 +268,7 @@ impl Totals {
 
     /// Blocks in the program's hands as far as published: cheap, and off by at most one balance
     /// for each thread.
+    #[inline]
     pub fn published_live_blocks(&self) -> u64 {
         not_negative(self.blocks.load(Ordering::Relaxed).cast_signed())
     }

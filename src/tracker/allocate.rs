@@ -21,20 +21,15 @@ use crate::memory::{Address, ByteCount};
 /// The largest block C allows: a difference of two pointers into it must fit `ptrdiff_t`.
 pub const BLOCK_BYTE_MAX: usize = isize::MAX as usize;
 
-/// While no more records than this exist, blocks get a wide margin; later ones the redzone alone. So
-/// the margins of a process take 32 MiB at most.
-const WIDE_MARGIN_RECORD_COUNT_MAX: usize = 1 << 16;
-/// A wide margin is as long as the block, within these limits: a buffer that is taken for one of twice
-/// its size is the usual mistake.
-const WIDE_MARGIN_BYTE_MIN: usize = 32;
-const WIDE_MARGIN_BYTE_MAX: usize = 512;
-const _: () = assert!(WIDE_MARGIN_BYTE_MIN >= redzone::REDZONE_BYTE_COUNT);
+/// While no more blocks than this are live, blocks get a wide margin; further ones the shortest. So the
+/// margins of a process take little more than 32 MiB.
+const WIDE_MARGIN_BLOCK_COUNT_MAX: u64 = 1 << 16;
 
 /// The longest margin that a block of this size can have.
 #[inline]
 #[must_use]
 pub fn margin_max(size: usize) -> usize {
-    size.clamp(WIDE_MARGIN_BYTE_MIN, WIDE_MARGIN_BYTE_MAX)
+    redzone::margin_max(size)
 }
 
 /// What to ask the real allocator for.
@@ -85,15 +80,14 @@ impl Tracker {
         })
     }
 
-    /// Bytes behind a block that belong to nobody: the first carry the redzone's pattern, the rest
-    /// keeps a longer overflow from what lies behind.
+    /// Bytes behind a block that belong to nobody: they carry the redzone's pattern, and keep an
+    /// overflow from what lies behind.
     #[inline]
     fn margin(&self, size: usize) -> usize {
-        if self.ledger.record_count() < WIDE_MARGIN_RECORD_COUNT_MAX {
-            margin_max(size)
-        } else {
-            redzone::REDZONE_BYTE_COUNT
-        }
+        redzone::margin(
+            size,
+            self.ledger.live_block_estimate() < WIDE_MARGIN_BLOCK_COUNT_MAX,
+        )
     }
 
     /// Records a block that the real allocator has just handed out, before the program gets it.
@@ -120,15 +114,17 @@ impl Tracker {
             mut flags,
         } = block;
         if flags & flag::REDZONE != 0 {
+            let remembered = if self.heap_is_glibcs {
+                // SAFETY: the flag says that the block came from glibc.
+                let word = unsafe { size_word::read(address) };
+                SizeWord::of(word, address, size)
+            } else {
+                SizeWord::Unknown
+            };
             // SAFETY: the flag says that the block was allocated with `Room::byte_count` bytes, and
             // the program does not have the pointer yet.
-            unsafe { redzone::arm(address, size) };
-            if self.heap_is_glibcs {
-                // SAFETY: as above, and the block came from glibc.
-                let word = unsafe { size_word::read(address) };
-                let room = size.get() + redzone::REDZONE_BYTE_COUNT;
-                flags |= SizeWord::of(word, room).to_flags();
-            }
+            unsafe { redzone::arm(address, size, remembered) };
+            flags |= remembered.to_flags(address);
         }
         self.ledger.insert(&NewBlock {
             address,

@@ -57,19 +57,24 @@ pub(super) unsafe fn release(block: Address) {
     unsafe { libc::free(pointer(block)) };
 }
 
-/// Whether `malloc` is glibc's own: then each block has glibc's words around it. Asked of what it
-/// does, for the address of `malloc` may be a stub in the program.
+/// Whether `malloc` is glibc's own: then each block has glibc's words around it, and may use what they
+/// leave. glibc's own checks (`glibc.malloc.check`) keep something of theirs behind a block. Asked of
+/// what it does, for the address of `malloc` may be a stub in the program.
 pub(super) fn is_the_heap() -> bool {
     const FLAG_BITS: u64 = 7;
+    const HEADER: u64 = 8;
     let has_size_in_front = |(byte_count, chunk): (usize, u64)| {
         let Some(block) = allocate(byte_count) else {
             return false;
         };
         let mut word = [0; size_of::<u64>()];
         let is_readable = peek(size_word::place(block), &mut word);
+        // SAFETY: allocated above.
+        let usable = unsafe { libc::malloc_usable_size(pointer(block)) } as u64;
         // SAFETY: allocated above, and nobody else knows it.
         unsafe { release(block) };
-        is_readable && (chunk..chunk + 32).contains(&(u64::from_ne_bytes(word) & !FLAG_BITS))
+        let size = u64::from_ne_bytes(word) & !FLAG_BITS;
+        is_readable && (chunk..chunk + 32).contains(&size) && usable + HEADER == size
     };
     [(24, 32), (40, 48), (1_000, 1_008), (5_000, 5_008)]
         .into_iter()

@@ -1,8 +1,10 @@
-//! An overflow that went on into the words in front of the next block: whose error it is.
+//! A write across the words between two blocks: whose error it is.
 //!
 //! glibc's chunks lie side by side, so a long write past the end of one block damages what lies in
 //! front of the next. That is the first block's error, and the next one's word can be put right:
-//! its size is remembered, and the rest is known from the block in front.
+//! its size is remembered, and the rest is known from the block in front. A long write before the
+//! start of a block damages the end of the first one's redzone and leaves its beginning alone
+//! ([`Behind::begins_at_block`]).
 
 #![expect(
     unsafe_code,
@@ -13,6 +15,7 @@ use super::Tracker;
 use crate::capture::EventPlace;
 use crate::detect::damage::{self, Damage};
 use crate::detect::imprint::MomentKind;
+use crate::detect::redzone::Behind;
 use crate::detect::size_word::{self, SizeWord};
 use crate::ledger::record::flag;
 use crate::ledger::{BlockRecord, Found};
@@ -28,7 +31,8 @@ impl Tracker {
     /// reported, unless it has been, and the damage put right.
     #[cold]
     pub(super) fn blame_block_in_front(&self, record: &BlockRecord, place: EventPlace) -> bool {
-        let Some(front) = self.blame_front_of(record.address, place) else {
+        let overflows = |front: &BlockRecord, behind: Behind| behind.begins_at_block(front.size);
+        let Some(front) = self.blame_front_of(record.address, overflows, place) else {
             return false;
         };
         self.repair(&front, record);
@@ -51,7 +55,7 @@ impl Tracker {
         }
         let _ours = OurOwnWork::begin();
         // The report repairs what lies behind the block, if it had not been made before.
-        if self.blame_front_of(next, place).is_some() {
+        if self.blame_front_of(next, |_, _| true, place).is_some() {
             // SAFETY: the block in front is held, and ends in front of `next`.
             unsafe { self.top.repair(next) };
         } else {
@@ -60,34 +64,64 @@ impl Tracker {
     }
 
     /// Reports the overflow of the block that ends in front of `next`, unless it has been, and gives
-    /// that block; `None` when it is not on record or not damaged to its end.
+    /// that block; `None` when it is not on record, not damaged to its end, or when the damage is none
+    /// that `overflows`: a write before the start of the next block, which is found there.
     #[cold]
-    fn blame_front_of(&self, next: Address, place: EventPlace) -> Option<BlockRecord> {
+    fn blame_front_of(
+        &self,
+        next: Address,
+        overflows: impl Fn(&BlockRecord, Behind) -> bool,
+        place: EventPlace,
+    ) -> Option<BlockRecord> {
         let (front, found) = self.block_in_front(next)?;
         let damage = damage::by_copy(&front).filter(Damage::spreads)?;
-        damage.behind?;
+        if !overflows(&front, damage.behind?) {
+            self.ledger.flag_once(found.ticket(), flag::DAMAGE_REPORTED);
+            return None;
+        }
         let noticed = (MomentKind::Neighbour, place);
         self.report_damage_once(found.ticket(), &front, damage, noticed);
         Some(front)
+    }
+
+    /// Whether the damage at the end of `front`'s redzone is that of a write before the start of the next
+    /// block. Then that is reported, unless it has been.
+    #[cold]
+    pub(super) fn blame_block_behind(
+        &self,
+        front: &BlockRecord,
+        behind: Behind,
+        place: EventPlace,
+    ) -> bool {
+        if !behind.reaches_end || behind.begins_at_block(front.size) {
+            return false;
+        }
+        let next = SizeWord::from_flags(front.flags, front.address).next_block(front.address);
+        let Some((record, found, damage)) = self.damaged_in_front(next) else {
+            return false;
+        };
+        let noticed = (MomentKind::Neighbour, place);
+        self.report_damage_once(found.ticket(), &record, damage, noticed);
+        true
     }
 
     /// Puts right what an overflow of `front` has done to the words in front of the next block, if
     /// that is on record.
     #[cold]
     pub(super) fn repair_behind(&self, front: &BlockRecord) {
-        let chunk = SizeWord::from_flags(front.flags).chunk_byte_count();
-        let behind = front.address.offset_by(chunk);
+        let chunk = SizeWord::from_flags(front.flags, front.address);
+        let behind = chunk.next_block(front.address);
         let next = self.ledger.find(behind).and_then(|found| found.read());
         let is_there = |next: &BlockRecord| damage::is_held(next) && self.vouches_for_copy(next);
         let Some(next) = next.filter(is_there) else {
-            if chunk != 0 {
+            if chunk.is_known() {
                 // SAFETY: `front` is held, so glibc's next chunk begins where it ends.
                 unsafe { self.top.repair(behind) };
             }
             return;
         };
         let is_damaged = damage::by_copy(&next).is_some_and(|damage| damage.before.is_some());
-        if chunk != 0 && is_damaged {
+        if chunk.is_known() && is_damaged {
             self.repair(front, &next);
         }
     }
@@ -96,14 +130,7 @@ impl Tracker {
     /// record: glibc would abort over them. What the program has written there is reported and put right.
     #[cold]
     pub fn put_right_behind_unrecorded(&self, next: Address, place: EventPlace) {
-        let Some(found) = self.ledger.find(next) else {
-            return;
-        };
-        let Some(record) = found.read().filter(damage::is_held) else {
-            return;
-        };
-        let damage = damage::by_copy(&record).filter(|damage| damage.before.is_some());
-        let Some(damage) = damage.filter(|_| self.vouches_for_copy(&record)) else {
+        let Some((record, found, damage)) = self.damaged_in_front(next) else {
             return;
         };
         let noticed = (MomentKind::Neighbour, place);
@@ -111,8 +138,17 @@ impl Tracker {
         self.restore_size_word(&record);
     }
 
+    /// The block at an address, if it is held and the word in front of it is damaged.
+    fn damaged_in_front(&self, block: Address) -> Option<(BlockRecord, Found<'_>, Damage)> {
+        let found = self.ledger.find(block)?;
+        let record = found.read().filter(damage::is_held)?;
+        let damage = damage::by_copy(&record).filter(|damage| damage.before.is_some())?;
+        let is_there = self.vouches_for_copy(&record);
+        is_there.then_some((record, found, damage))
+    }
+
     fn repair(&self, front: &BlockRecord, next: &BlockRecord) {
-        let remembered = SizeWord::from_flags(next.flags);
+        let remembered = SizeWord::from_flags(next.flags, next.address);
         if self.heap_is_glibcs && remembered.is_known() {
             // SAFETY: both blocks are glibc's and have not gone back; the word had this value
             // before the program overwrote it, for the block in front is in use.
@@ -124,7 +160,7 @@ impl Tracker {
     /// be one that is not on record, and glibc looks at the word when that goes back.
     #[cold]
     pub(super) fn restore_size_word(&self, record: &BlockRecord) {
-        let remembered = SizeWord::from_flags(record.flags);
+        let remembered = SizeWord::from_flags(record.flags, record.address);
         if self.heap_is_glibcs && remembered.is_known() && record.flags & flag::GUARDED == 0 {
             let front_is_free = is_front_free(record.address);
             // SAFETY: a size is remembered of glibc's blocks only, and the block has not gone back.
@@ -135,8 +171,8 @@ impl Tracker {
     fn block_in_front(&self, next: Address) -> Option<(BlockRecord, Found<'_>)> {
         let found = self.ledger.held_before(next, CHUNK_BYTE_MAX)?;
         let front = found.read()?;
-        let chunk = SizeWord::from_flags(front.flags).chunk_byte_count();
-        let is_next = chunk != 0 && front.address.offset_by(chunk) == next;
+        let chunk = SizeWord::from_flags(front.flags, front.address);
+        let is_next = chunk.is_known() && chunk.next_block(front.address) == next;
         let is_there = is_next && damage::is_held(&front) && self.vouches_for_copy(&front);
         is_there.then_some((front, found))
     }

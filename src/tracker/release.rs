@@ -19,7 +19,7 @@ use crate::detect::damage::{self, Damage};
 use crate::detect::diagnose::{self, Attempt};
 use crate::detect::imprint::{Moment, MomentKind};
 use crate::detect::size_word::SizeWord;
-use crate::detect::{Finding, PointerPlace, redzone};
+use crate::detect::{Finding, PointerPlace, poison, redzone};
 use crate::ledger::record::flag;
 use crate::ledger::{
     BlockRecord, BlockState, Event, FamilyId, Found, Outcome, StackId, ThreadNumber, Ticket,
@@ -140,7 +140,7 @@ impl Tracker {
             };
         }
         // SAFETY: this thread won the release, and the quarantine does not have the block yet.
-        unsafe { redzone::poison(block, size) };
+        unsafe { poison::poison(block, size) };
         found.set_flags((flags | flag::POISONED) & !flag::VERIFIED);
         if !keep {
             self.lock_away(ticket, (size, flags), &place);
@@ -156,7 +156,7 @@ impl Tracker {
             return;
         }
         let is_withheld = self.ledger.corner_index().is_some_and(|corner| {
-            let byte_count = memory_of(size, flags);
+            let byte_count = memory_of(ticket.word.address(), size, flags);
             self.quarantine
                 .withhold(corner, ticket, byte_count, &Evicting(self, place))
         });
@@ -185,7 +185,7 @@ impl Tracker {
         place: &EventPlace,
     ) {
         // SAFETY: the caller won the release, and the quarantine does not have the block yet.
-        unsafe { redzone::poison(ticket.word.address(), size) };
+        unsafe { poison::poison(ticket.word.address(), size) };
         self.ledger.flag_once(ticket, flag::POISONED);
         if must_keep {
             self.kept.count(size);
@@ -218,8 +218,9 @@ impl Tracker {
                 self.report_damage(&record, damage, after, noticed);
             }
             if damage.behind.is_some() {
+                let remembered = SizeWord::from_flags(record.flags, record.address);
                 // SAFETY: the redzone was armed before, and the block is released.
-                unsafe { redzone::arm(record.address, record.size) };
+                unsafe { redzone::arm(record.address, record.size, remembered) };
             }
         }
         if damage.before.is_some() {
@@ -273,6 +274,9 @@ impl Tracker {
                 self.restore_size_word(record);
             }
         }
+        damage.behind = damage
+            .behind
+            .filter(|behind| !self.blame_block_behind(record, *behind, place));
         let at = self.occurrence(place);
         let before = Moment {
             kind,
@@ -402,8 +406,8 @@ pub(super) type Noticed = (MomentKind, EventPlace);
 
 /// The memory that a block of this size holds, in bytes: glibc's chunk, where that is known.
 #[inline]
-fn memory_of(size: ByteCount, flags: u32) -> u64 {
-    let chunk = SizeWord::from_flags(flags).chunk_byte_count();
+fn memory_of(block: Address, size: ByteCount, flags: u32) -> u64 {
+    let chunk = SizeWord::from_flags(flags, block).chunk_byte_count();
     chunk.max(size.get()) as u64
 }
 

@@ -2,7 +2,8 @@
 
 Each source is compiled once as a program, whose functions run one in a process in scope `process`,
 and once as a library, whose functions Python calls one after another in scope `foreign`. The bad
-functions must end as if nothing were wrong.
+functions must end as if nothing were wrong. What touches memory that is nobody's in guarded blocks
+only is run with the check `guard`, as a program.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from compiling import LANGUAGES, LIBRARY, ROOT
 if TYPE_CHECKING:
     from pathlib import Path
 
-SOURCES = sorted(path for path in (ROOT / "tests" / "suite").iterdir() if path.suffix != ".h")
+SUITE = ROOT / "tests" / "suite"
+GUARDED = SUITE / "guarded_writes.c"
+SOURCES = sorted(path for path in SUITE.iterdir() if path.suffix != ".h" and path != GUARDED)
 DIRECT = re.compile(r'^BAD\((\w+), "([^"]*)"\)', re.MULTILINE)
 MACRO = re.compile(r'^#define (\w+)\(.*\n    BAD\(name, "([^"]*)"\)', re.MULTILINE)
 FUNCTION = re.compile(r" T ((?:bad|good)_\w+)")
@@ -39,6 +42,9 @@ NOT_UNDER_PYTHON = {
     "bad_shrunk_then_past",
     "bad_wide_memcpy",
     "bad_wide_wcscpy",
+    "bad_over_the_end_of_the_margin",
+    "bad_over_the_margin_in_front",
+    "bad_over_the_margin_in_front_released_first",
 }
 CALLER = """
 import ctypes, json, sys, heapledger
@@ -85,7 +91,11 @@ depends on the build of our library."""
 def group(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Group:
     """Compile one source in both ways."""
     source: Path = request.param
-    folder = tmp_path_factory.mktemp(source.stem)
+    return compiled(source, tmp_path_factory.mktemp(source.stem))
+
+
+def compiled(source: Path, folder: Path) -> Group:
+    """Compile one source in both ways, and read what is expected of its functions."""
     program, library = folder / source.stem, folder / f"{source.stem}.so"
     compiler, _ = LANGUAGES[source.suffix]
     command = [compiler, "-g", "-O0", "-w", "-pthread", str(source), "-o"]
@@ -141,6 +151,16 @@ def test_as_a_guarded_program(group: Group, tmp_path: Path) -> None:
     }
     chosen = [case for case in group.cases if case.name.split("_", 1)[1] in reads]
     assert complaints(complaint, chosen) == []
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_writes_beside_guarded_blocks(side: str, tmp_path: Path) -> None:
+    group = compiled(GUARDED, tmp_path)
+
+    def complaint(case: Case) -> str:
+        return run_program(group, case, tmp_path, f":check=guard:guard={side}", case.kinds)
+
+    assert complaints(complaint, group.cases) == []
 
 
 def test_as_a_library_under_python(group: Group, tmp_path: Path) -> None:

@@ -116,6 +116,37 @@ GOOD(neighbour_released_first) {
     free(second);
 }
 
+// Six ints too far, over the end of the margin of the block in front.
+BAD(over_the_margin_in_front, "heap-underflow") {
+    int *first = malloc(40);
+    int *second = malloc(40);
+    memset(HIDDEN(int, second) - 6, 'x', 24);
+    free(second);
+    free(first);
+}
+GOOD(over_the_margin_in_front) {
+    int *first = malloc(40);
+    int *second = malloc(40);
+    memset(HIDDEN(int, second), 'x', 24);
+    free(second);
+    free(first);
+}
+
+BAD(over_the_margin_in_front_released_first, "heap-underflow") {
+    int *first = malloc(40);
+    int *second = malloc(40);
+    memset(HIDDEN(int, second) - 6, 'x', 24);
+    free(first);
+    free(second);
+}
+GOOD(over_the_margin_in_front_released_first) {
+    int *first = malloc(40);
+    int *second = malloc(40);
+    memset(HIDDEN(int, second), 'x', 24);
+    free(first);
+    free(second);
+}
+
 BAD(thousand_times, "heap-underflow") {
     for (int turn = 0; turn < 1000; turn++) {
         char *block = malloc(16 + turn);

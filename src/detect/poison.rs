@@ -1,0 +1,159 @@
+//! The pattern in a released block.
+//!
+//! Filling and looking are separate: what decides is a pure function over bytes. The first and the
+//! last [`POISON_BYTE_MAX`] bytes of a block are filled; of one that is closed ([`super::closed`])
+//! what lies outside the closed pages.
+
+#![expect(unsafe_code, reason = "fills released blocks, and looks at them")]
+
+use super::closed::{self, Closed};
+use super::imprint::Imprint;
+use super::pattern::Released;
+use crate::memory::{Address, ByteCount};
+
+/// Bytes of a released block that are filled and checked at its start, and again at its end: filling
+/// all of a large block would cost more than it finds (1 MiB: 60 us), for a stale pointer usually
+/// writes to the first element or the last, or to all.
+pub const POISON_BYTE_MAX: usize = 2_048;
+
+/// The longest filled part: less than a page at an end of a closed block.
+pub const POISON_PART_BYTE_MAX: usize = super::guard::PAGE;
+const _: () = assert!(POISON_BYTE_MAX <= POISON_PART_BYTE_MAX);
+
+/// Damage in a filled block, or in the word in front of one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Broken {
+    /// How far from the block's start the first damaged byte lies: behind it in a filled block, before
+    /// it in front.
+    pub distance: usize,
+    /// What is found from there on.
+    pub imprint: Imprint,
+}
+
+/// What is damaged in a copy of a filled part of a released block that begins `start` bytes inside.
+#[inline]
+#[must_use]
+pub fn broken_poison(bytes: &[u8], start: usize) -> Option<Broken> {
+    let position = Released::first_damaged(bytes)?;
+    Some(Broken {
+        distance: start + position,
+        imprint: Released::imprint(bytes, position),
+    })
+}
+
+/// The parts of a released block that are filled, as offset and length; the second is empty for all
+/// but large blocks. Of a block that is closed it is what lies outside the closed pages.
+#[inline]
+#[must_use]
+pub fn poisoned_parts(block: Address, size: ByteCount) -> [(usize, usize); 2] {
+    if Closed::takes(size) {
+        let (start, end) = closed::whole_pages(block, size);
+        let (head, tail) = (start - block.get(), end - block.get());
+        return [(0, head), (tail, size.get() - tail)];
+    }
+    let head = size.get().min(POISON_BYTE_MAX);
+    let tail = (size.get() - head).min(POISON_BYTE_MAX);
+    [(0, head), (size.get() - tail, tail)]
+}
+
+/// Fills a released block.
+///
+/// # Safety
+/// * The caller won the block's release, and its memory has not gone back to the allocator.
+#[inline]
+pub unsafe fn poison(block: Address, size: ByteCount) {
+    if size.get() <= POISON_BYTE_MAX {
+        let start = std::ptr::with_exposed_provenance_mut::<u8>(block.get());
+        // SAFETY: as below; the whole block is one part.
+        unsafe { Released::fill(start, size.get()) };
+    } else {
+        // SAFETY: the caller's duties.
+        unsafe { poison_ends(block, size) };
+    }
+}
+
+/// # Safety
+/// * As for [`poison`].
+#[inline(never)]
+unsafe fn poison_ends(block: Address, size: ByteCount) {
+    for (start, length) in poisoned_parts(block, size) {
+        let start = std::ptr::with_exposed_provenance_mut::<u8>(block.offset_by(start).get());
+        // SAFETY: the block has at least `size` bytes, and the program has given them up.
+        unsafe { Released::fill(start, length) };
+    }
+}
+
+/// Whether nothing was written after the release.
+///
+/// # Safety
+/// * As for [`damage_inside`].
+#[inline]
+#[must_use]
+pub unsafe fn is_intact_inside(block: Address, size: ByteCount) -> bool {
+    if size.get() > POISON_BYTE_MAX {
+        // SAFETY: the caller's duties.
+        return unsafe { damage_inside(block, size) }.is_none();
+    }
+    let bytes = std::ptr::with_exposed_provenance::<u8>(block.get());
+    // SAFETY: as in `damage_inside`; the whole block is one part.
+    let bytes = unsafe { std::slice::from_raw_parts(bytes, size.get()) };
+    Released::is_intact(bytes)
+}
+
+/// What was written after the release.
+///
+/// # Safety
+/// * [`poison`] was called for this block with this size, and its memory has not gone back.
+#[inline(never)]
+#[must_use]
+pub unsafe fn damage_inside(block: Address, size: ByteCount) -> Option<Broken> {
+    poisoned_parts(block, size)
+        .into_iter()
+        .find_map(|(start, length)| {
+            let bytes = std::ptr::with_exposed_provenance::<u8>(block.offset_by(start).get());
+            // SAFETY: the bytes stay allocated while the block is withheld; a program that writes to
+            // them at this moment commits the error that is being looked for.
+            let bytes = unsafe { std::slice::from_raw_parts(bytes, length) };
+            broken_poison(bytes, start)
+        })
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn block(buffer: &mut [u8]) -> Address {
+        Address::new(buffer.as_mut_ptr().expose_provenance())
+    }
+
+    #[test]
+    fn a_write_to_a_released_block_is_seen_within_the_filled_parts() {
+        const MIDDLE: usize = 100;
+        let mut buffer = [0_u8; 2 * POISON_BYTE_MAX + MIDDLE];
+        let (address, size) = (block(&mut buffer), ByteCount::new(buffer.len()));
+        // SAFETY: the buffer has this many bytes and belongs to this test.
+        unsafe { poison(address, size) };
+        let middle = buffer.get(POISON_BYTE_MAX..POISON_BYTE_MAX + MIDDLE);
+        assert!(middle.is_some_and(|bytes| bytes.iter().all(|&byte| byte == 0)));
+        // SAFETY: poisoned above.
+        assert_eq!(unsafe { damage_inside(address, size) }, None);
+        let last = buffer.len() - 1;
+        for offset in [last, 40] {
+            std::hint::black_box(&mut buffer)[offset] = 7;
+            // SAFETY: poisoned above.
+            let damage = unsafe { damage_inside(address, size) };
+            assert_eq!(damage.map(|broken| broken.distance), Some(offset));
+        }
+    }
+
+    #[test]
+    fn the_filled_parts_do_not_overlap_and_cover_a_small_block() {
+        for size in [0, 1, POISON_BYTE_MAX, POISON_BYTE_MAX + 1, 10_000] {
+            let [(_, head), (tail, length)] =
+                poisoned_parts(Address::new(4_080), ByteCount::new(size));
+            assert!(head <= tail || length == 0);
+            assert_eq!(tail + length, size);
+            assert!(head + length == size || size > 2 * POISON_BYTE_MAX);
+        }
+    }
+}

@@ -28,6 +28,7 @@
 pub mod adopt;
 pub mod allocate;
 mod copied_results;
+mod ended_threads;
 mod evict;
 mod exception_reserve;
 pub mod explicit;
@@ -67,6 +68,7 @@ use crate::memory::reentry::OurOwnWork;
 use crate::memory::sync::AtomicU32;
 use crate::memory::{Address, fork, thread_exit};
 use copied_results::CopiedResults;
+use ended_threads::EndedThreads;
 use evict::Evicting;
 use guarded::Guarded;
 use kept::Kept;
@@ -89,6 +91,7 @@ pub struct Tracker {
     closed: Closed,
     kept: Kept,
     last_search: references::LastSearch,
+    ended_threads: EndedThreads,
     unloaded: unloaded::Unloaded,
     guarded: Guarded,
     /// Whether blocks have glibc's words around them.
@@ -154,6 +157,7 @@ fn leave_thread() {
             .quarantine
             .leave(corner, &Evicting(tracker, &EventPlace::UNKNOWN));
     }
+    tracker.ended_threads.add_own();
     tracker.ledger.leave();
 }
 
@@ -170,6 +174,7 @@ impl Tracker {
             closed: Closed::default(),
             kept: Kept::default(),
             last_search: references::LastSearch::default(),
+            ended_threads: EndedThreads::default(),
             unloaded: unloaded::Unloaded::default(),
             guarded: Guarded::default(),
             heap_is_glibcs,

@@ -13,9 +13,10 @@
 //! Python's objects are not understood here: a pointer in a Python integer is not found, which is why
 //! blocks that were handed to Python are not looked for in step 4.
 //!
-//! Not searched: our own memory, withheld blocks, the parts of heaps that nobody uses (`unused`), the
-//! calling thread's stack where no library has frames on it, registers of other threads. Memory is
-//! read through the kernel, so whatever vanishes meanwhile is passed over.
+//! Not searched: our own memory, withheld blocks, the parts of heaps that nobody uses (`unused`),
+//! stacks of threads that have ended (`ended_threads`), the calling thread's stack where no library
+//! has frames on it, registers of other threads. Memory is read through the kernel, so whatever
+//! vanishes meanwhile is passed over.
 
 use super::Tracker;
 use super::unused::pools;
@@ -75,7 +76,10 @@ impl Tracker {
         let walk = Walk::over(nodes().map(|block| (block.address, block.size)));
         let mut search = Search {
             walk,
-            passed_over: self.withheld_extents(),
+            passed_over: self
+                .withheld_extents()
+                .chain(self.ended_threads.stacks())
+                .collect(),
             copied_byte_count: 0,
             is_complete: true,
             buffer: vec![0; CHUNK_BYTES],
@@ -113,16 +117,14 @@ impl Tracker {
     }
 
     /// Where released blocks lie whose memory has not gone back: what they hold means nothing.
-    fn withheld_extents(&self) -> Vec<Range<usize>> {
+    fn withheld_extents(&self) -> impl Iterator<Item = Range<usize>> + '_ {
         let withheld = self
             .ledger
             .held_blocks()
             .filter(|(_, record)| record.state == BlockState::Quarantined);
-        withheld
-            .map(|(_, record)| {
-                record.address.get()..record.address.offset_by(record.size.get()).get()
-            })
-            .collect()
+        withheld.map(|(_, record)| {
+            record.address.get()..record.address.offset_by(record.size.get()).get()
+        })
     }
 }
 
@@ -263,13 +265,14 @@ fn nothing_unused(_: usize, _: &[usize]) -> Vec<Range<usize>> {
     Vec::new()
 }
 
-/// When a search was made: as long as nothing is recorded or released, and this thread makes no
-/// foreign call, a second search finds what the first one found.
+/// When a search was made: as long as nothing is recorded or released, no thread ends, and this one
+/// makes no foreign call, a second search finds what the first one found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Moment {
     total_block_count: u64,
     live_block_count: u64,
     foreign_calls: usize,
+    ended_threads: usize,
 }
 
 impl Moment {
@@ -279,6 +282,7 @@ impl Moment {
             total_block_count: sums.total_blocks,
             live_block_count: sums.live_blocks,
             foreign_calls: foreign::sequence(),
+            ended_threads: tracker.ended_threads.end_count(),
         }
     }
 }

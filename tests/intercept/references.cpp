@@ -3,6 +3,7 @@
 #include <cstring>
 #include <pthread.h>
 #include <string>
+#include <unistd.h>
 #include <vector>
 
 struct Node {
@@ -58,6 +59,25 @@ int forget() {
     block[0] = 1;
     block = nullptr;
     return 0;
+}
+// Lost with the thread that had the pointer.
+static void *lose_on_thread(void *) {
+    char *volatile block = static_cast<char *>(std::malloc(2000));
+    block[0] = 1;
+    return nullptr;
+}
+int forget_on_thread() {
+    pthread_t thread;
+    if (pthread_create(&thread, nullptr, lose_on_thread, nullptr) != 0) return -1;
+    return pthread_join(thread, nullptr);
+}
+// Kept by the stack of a thread that waits.
+int wait_with_block(int say_there, int may_go) {
+    char *volatile block = static_cast<char *>(std::malloc(2000));
+    block[0] = 'x';
+    bool is_told = write(say_there, block, 1) == 1 && read(may_go, block, 1) == 1;
+    std::free(block);
+    return is_told ? 0 : -1;
 }
 // Given out: what hangs off the handle goes where the handle goes.
 void *open_handle(int size) {

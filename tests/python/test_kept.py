@@ -95,6 +95,42 @@ def test_what_a_library_keeps_is_kept_when_the_interpreters_end_unloads_it(
     assert leak.get("kept_by") == ("memory outside the ledger" if is_at_the_end else None)
 
 
+@pytest.mark.parametrize("who", ["C", "Python"])
+def test_what_a_thread_had_is_lost_with_the_thread(who: str, library: str, tmp_path: Path) -> None:
+    started_by_python = """
+import os, threading
+thread = threading.Thread(target=lib.forget)
+thread.start(), thread.join()
+while os.path.exists(f"/proc/self/task/{thread.native_id}"): pass
+"""
+    text = "lib.forget_on_thread()\n" if who == "C" else started_by_python
+    run = run_attached(library + text, tmp_path)
+    assert run.status == 0, run.err
+    kept, lost = kept_and_lost(run.report["findings"])
+    expected = {"forget_on_thread": 1} if who == "C" else {"forget": 1}
+    assert (kept, lost) == ({}, expected)
+
+
+def test_what_a_running_thread_has_is_kept(library: str, tmp_path: Path) -> None:
+    text = """
+import threading
+lib.wait_with_block.argtypes = [ctypes.c_int, ctypes.c_int]
+import os
+(is_there, say_there), (may_go, say_go) = os.pipe(), os.pipe()
+lib.forget_on_thread()  # leaves a stack that the next thread may take
+thread = threading.Thread(target=lib.wait_with_block, args=(say_there, may_go))
+thread.start()
+os.read(is_there, 1)
+[waiting] = [x for x in heapledger.leaks() if x.foreign_function.name == "wait_with_block"]
+assert waiting.kept_by, heapledger.report()
+os.write(say_go, b"x")
+thread.join()
+"""
+    run = run_attached(library + text, tmp_path)
+    assert run.status == 0, run.err
+    assert "wait_with_block" not in str(run.report["findings"])
+
+
 def test_what_only_a_leak_refers_to_is_lost_with_it(library: str, tmp_path: Path) -> None:
     run = run_script(library + "lib.open_handle(40)\n", tmp_path)
     assert len(run.of_kind("leak")) == 3

@@ -35,6 +35,16 @@ impl Capture {
         let caller = callers.find(|path| !is_cxx_runtime(path));
         is_by_runtime && caller.is_some_and(|path| is_extension_module(&path))
     }
+
+    /// Whether the same library allocated at both stacks.
+    #[must_use]
+    pub fn are_by_one_module(&self, one: StackId, other: StackId) -> bool {
+        let module = |stack| match self.sites.site(self.stacks.sites(stack).next()?)? {
+            Site::Caller { module, .. } => Some(module),
+            _ => None,
+        };
+        one == other || module(one).is_some_and(|found| module(other) == Some(found))
+    }
 }
 
 fn file_name(path: &str) -> &str {

@@ -28,6 +28,7 @@
 pub mod adopt;
 pub mod allocate;
 mod copied_results;
+mod distances;
 mod ended_threads;
 mod evict;
 mod exception_reserve;

@@ -8,7 +8,8 @@
 //!    hold is left behind together with them.
 //! 4. All other writable memory (stacks, heaps, mappings), for what nobody handed to Python: whatever
 //!    object still leads there keeps it.
-//! 5. What only other blocks that were not released hold.
+//! 5. Distances that are stored instead of pointers (`distances`), for what is lost otherwise.
+//! 6. What only other blocks that were not released hold.
 //!
 //! Python's objects are not understood here: a pointer in a Python integer is not found, which is why
 //! blocks that were handed to Python are not looked for in step 4.
@@ -111,6 +112,8 @@ impl Tracker {
             search.walk.see(words, |_| Holding::Elsewhere);
             search.follow(Holding::Elsewhere);
         }
+        let all: Vec<&BlockRecord> = nodes().collect();
+        search.follow_distances(&self.capture, &all, |block| leak::is_leak(block, since));
         search.begin_at(wanted(), Holding::OtherLeak);
         search.walk.end_at(Holding::Nowhere);
         References(search.is_complete.then_some(search.walk))
@@ -129,7 +132,7 @@ impl Tracker {
 }
 
 /// A search under way.
-struct Search {
+pub(super) struct Search {
     walk: Walk,
     /// What means nothing, in no order until the last step.
     passed_over: Vec<Range<usize>>,
@@ -198,23 +201,28 @@ impl Search {
         begun
     }
 
-    fn follow(&mut self, otherwise: Holding) {
+    pub(super) fn holding(&self, block: &BlockRecord) -> Holding {
+        self.walk.holding(block.address)
+    }
+
+    /// A block is reached.
+    pub(super) fn reach(&mut self, start: Address, holding: Holding) {
+        self.walk.see(std::iter::once(start.get()), |_| holding);
+    }
+
+    pub(super) fn follow(&mut self, otherwise: Holding) {
         let copied = &mut self.copied_byte_count;
         let buffer = &mut self.buffer;
         let read = |start: usize, end: usize, words: &mut Vec<usize>| {
-            let mut place = start.next_multiple_of(WORD);
-            while place + WORD <= end && *copied < SEARCHED_BYTE_MAX {
-                let length = (end - place).min(CHUNK_BYTES) / WORD * WORD;
-                *copied += length;
-                if let Some(bytes) = buffer.get_mut(..length)
-                    && peek(Address::new(place), bytes)
-                {
-                    words.extend(peek::words(bytes));
-                }
-                place += length;
-            }
+            read_words(start..end, buffer, copied, words);
         };
         self.walk.follow(read, otherwise);
+        self.is_complete &= self.copied_byte_count < SEARCHED_BYTE_MAX;
+    }
+
+    /// Adds the words of a block; none of what cannot be read.
+    pub(super) fn words_of(&mut self, block: Range<usize>, words: &mut Vec<usize>) {
+        read_words(block, &mut self.buffer, &mut self.copied_byte_count, words);
         self.is_complete &= self.copied_byte_count < SEARCHED_BYTE_MAX;
     }
 
@@ -335,8 +343,23 @@ fn end_of_dead_stack(stack: &Range<usize>, here: Address) -> usize {
     }
 }
 
-fn is_handed(block: &BlockRecord) -> bool {
+pub(super) fn is_handed(block: &BlockRecord) -> bool {
     block.flags & flag::HANDED_TO_PYTHON != 0 && !is_carved_up(block.address, block.size)
+}
+
+/// Adds the words of a block, and what was copied for it to `copied`.
+fn read_words(block: Range<usize>, buffer: &mut [u8], copied: &mut usize, words: &mut Vec<usize>) {
+    let mut place = block.start.next_multiple_of(WORD);
+    while place + WORD <= block.end && *copied < SEARCHED_BYTE_MAX {
+        let length = (block.end - place).min(CHUNK_BYTES) / WORD * WORD;
+        *copied += length;
+        if let Some(bytes) = buffer.get_mut(..length)
+            && peek(Address::new(place), bytes)
+        {
+            words.extend(peek::words(bytes));
+        }
+        place += length;
+    }
 }
 
 /// Copies memory; what cannot be read counts as zeroes, page by page.

@@ -142,18 +142,36 @@ fn resize_unknown(
         size,
         frame,
     } = request;
-    let fine = !real.is_standard()
-        || !gate::is_on()
-        || unknown::looks_ordinary(block, frame)
-        || unknown::is_acceptable(tracker, real.function().family(), block, frame);
-    if !fine {
-        errno::set(libc::EINVAL);
-        return 0;
+    let is_ordinary =
+        !real.is_standard() || !gate::is_on() || unknown::looks_ordinary(block, frame);
+    if !is_ordinary {
+        if let Some(moved) = move_unrecorded(tracker, block, size) {
+            return moved;
+        }
+        if !unknown::is_acceptable(tracker, real.function().family(), block, frame) {
+            errno::set(libc::EINVAL);
+            return 0;
+        }
     }
     if size == Some(0) || !gate::is_watching() {
         return call(None);
     }
     allocate(real, frame, size, call)
+}
+
+/// Resizes a guarded block whose record found no room; `None` for any other.
+#[cold]
+fn move_unrecorded(tracker: &Tracker, block: usize, size: Option<usize>) -> Option<usize> {
+    // To nothing: that is a release, which `is_acceptable` carries out.
+    let size = size.filter(|&size| size != 0)?;
+    let kept_errno = KeptErrno::keep();
+    let _ours = OurOwnWork::begin();
+    let moved = tracker.move_unrecorded(Address::new(block), size)?;
+    drop(kept_errno);
+    if moved.is_none() {
+        errno::set(libc::ENOMEM);
+    }
+    Some(moved.map_or(0, Address::get))
 }
 
 /// Resizes a block of the ledger.

@@ -57,6 +57,26 @@ pub(super) unsafe fn release(block: Address) {
     unsafe { libc::free(pointer(block)) };
 }
 
+/// Allocates `byte_count` bytes and copies there what can be read, page by page, of a block whose size
+/// is not known.
+pub(super) fn allocate_copy(from: Address, byte_count: usize) -> Option<Address> {
+    const PAGE: usize = 4096;
+    let to = allocate(byte_count)?;
+    let mut done = 0;
+    while done < byte_count {
+        let on_page = PAGE - (from.get() + done) % PAGE;
+        let length = on_page.min(byte_count - done);
+        let place = pointer(to.offset_by(done)).cast::<u8>();
+        // SAFETY: inside what was allocated above, which nobody else knows; the kernel alone writes it.
+        let part = unsafe { std::slice::from_raw_parts_mut(place, length) };
+        if !peek(from.offset_by(done), part) {
+            break;
+        }
+        done += length;
+    }
+    Some(to)
+}
+
 /// Whether `malloc` is glibc's own: then each block has glibc's words around it, and may use what they
 /// leave. glibc's own checks (`glibc.malloc.check`) keep something of theirs behind a block. Asked of
 /// what it does, for the address of `malloc` may be a stub in the program.

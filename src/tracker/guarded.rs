@@ -4,7 +4,7 @@
 //! it holds no lock of ours. So the finding is stored at once. Telling the program of it waits for
 //! the next event: the stack for signals may be too small for what a callback does.
 
-use super::{Tracker, existing};
+use super::{Tracker, existing, glibc};
 use crate::capture::{EventPlace, LocationId, Registers};
 use crate::detect::damage;
 use crate::detect::diagnose::{self, Attempt};
@@ -211,6 +211,21 @@ impl Tracker {
         true
     }
 
+    /// Resizes such a block: what it holds moves to a block of glibc's, which has no record either.
+    /// `None` for a pointer to anything else, and inside it where there is no memory.
+    #[cold]
+    pub fn move_unrecorded(&self, block: Address, size: usize) -> Option<Option<Address>> {
+        let guard = self.guarded.guard.get();
+        if !guard.is_some_and(|guard| guard.is_live(block)) {
+            return None;
+        }
+        let moved = glibc::allocate_copy(block, size);
+        if moved.is_some() {
+            self.take_back_unrecorded(block);
+        }
+        Some(moved)
+    }
+
     /// Whether an address lies where blocks are guarded.
     #[must_use]
     pub fn is_among_guarded(&self, address: Address) -> bool {
@@ -337,6 +352,8 @@ fn judge(fault: Fault) -> bool {
 
 #[cfg(all(test, not(any(loom, miri))))]
 mod tests {
+    #![expect(unsafe_code, reason = "reads and writes a guarded block")]
+
     use super::*;
 
     #[test]
@@ -346,5 +363,27 @@ mod tests {
         assert!(guarded.pending.is_held());
         drop(held);
         assert!(!guarded.pending.is_held());
+    }
+
+    #[test]
+    fn a_guarded_block_without_a_record_can_be_resized() {
+        let tracker = Tracker::new().expect("address space for a tracker");
+        tracker.set_guard_interval(1, Side::Right);
+        let _ours = OurOwnWork::begin();
+        let block = tracker.place_guarded(100).expect("a place");
+        let bytes = |address: Address| std::ptr::with_exposed_provenance_mut::<u8>(address.get());
+        // SAFETY: the block has 100 bytes, and this test alone has it.
+        unsafe { bytes(block).write_bytes(7, 100) };
+        let moved = tracker
+            .move_unrecorded(block, 300)
+            .expect("a guarded block");
+        let moved = moved.expect("memory");
+        // SAFETY: it has 300 bytes, of which the old block's were copied.
+        let kept = unsafe { std::slice::from_raw_parts(bytes(moved), 100) };
+        assert_eq!(kept, [7; 100]);
+        assert_eq!(tracker.move_unrecorded(block, 300), None, "it is gone");
+        assert_eq!(tracker.move_unrecorded(moved, 10), None, "one of glibc's");
+        // SAFETY: it came from glibc above.
+        unsafe { glibc::release(moved) };
     }
 }

@@ -197,3 +197,20 @@ long use_and_close(const char *path, int count)
     }
     return well;
 }
+
+/* Lets a library close itself while it executes; its block is released when its code is gone. */
+long close_while_executing(const char *path, int count)
+{
+    long well = 0;
+    for (int index = 0; index < count; index++) {
+        void *library = dlopen(path, RTLD_NOW);
+        if (!library)
+            return -1;
+        int (*last)(void **, int (*)(void *), void *) =
+            (int (*)(void **, int (*)(void *), void *))dlsym(library, "allocate_and_close");
+        void *block = NULL;
+        well += last(&block, dlclose, library) == 0 && strcmp(block, "the last") == 0;
+        free(block);
+    }
+    return well;
+}

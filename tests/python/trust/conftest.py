@@ -135,7 +135,7 @@ def trust_libraries(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Pat
     made = []
     for name in ("native", "plugin"):
         path = folder / f"{name}.so"
-        command = ["cc", "-std=gnu11", "-g", "-O1", "-fno-builtin", "-pthread", "-shared", "-fPIC"]
+        command = ["cc", "-std=gnu11", "-g", "-O2", "-fno-builtin", "-pthread", "-shared", "-fPIC"]
         source = PROGRAMS / f"{name}.c"
         subprocess.run([*command, "-w", "-o", str(path), str(source)], check=True)
         made.append(path)

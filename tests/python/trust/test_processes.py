@@ -76,6 +76,9 @@ PROGRAMS = {
     "a library that is closed while its blocks live": (
         "print(library.use_and_close(os.environ['TRUST_PLUGIN'].encode(), 100), traffic())\n"
     ),
+    "a library that closes itself while it executes": (
+        "print(library.close_while_executing(os.environ['TRUST_PLUGIN'].encode(), 50), traffic())\n"
+    ),
     "a library that is closed by Python while its blocks live": (
         "import _ctypes\n"
         "for _ in range(20):\n"

@@ -12,9 +12,9 @@
 #![expect(unsafe_code, reason = "reads and repairs a word of glibc's heap")]
 
 use super::glibc;
-use super::unused::FAST_BIN_COUNT;
+use super::unused::{FAST_BIN_COUNT, fast_bins_at};
 use crate::memory::Address;
-use crate::memory::peek::{self, peek};
+use crate::memory::peek::peek;
 use crate::memory::sync::{AtomicUsize, Ordering};
 
 const PAGE: usize = 4_096;
@@ -73,14 +73,8 @@ impl TopChunk {
     /// where the place is not known.
     pub(super) fn fast_bins(&self) -> [usize; FAST_BIN_COUNT] {
         let place = self.place.load(Ordering::Relaxed);
-        let mut bytes = [0; FAST_BIN_COUNT * size_of::<usize>()];
-        let mut heads = [0; FAST_BIN_COUNT];
-        if place != 0 && peek(Address::new(place.wrapping_sub(bytes.len())), &mut bytes) {
-            for (head, word) in heads.iter_mut().zip(peek::words(&bytes)) {
-                *head = word;
-            }
-        }
-        heads
+        let bins = place.checked_sub(FAST_BIN_COUNT * size_of::<usize>());
+        bins.and_then(fast_bins_at).unwrap_or_default()
     }
 
     /// The block that would be next in the heap, when the size of the rest is not what it should

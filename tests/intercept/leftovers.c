@@ -1,4 +1,5 @@
 // Blocks whose only pointers stand in memory that nobody recorded, and that is released afterwards.
+#include <pthread.h>
 #include <stdint.h>
 #include <stdlib.h>
 
@@ -16,6 +17,25 @@ void make_rooms(int number, int size, int walled)
         rooms[room] = calloc(1, size);
         walls[room] = walled ? malloc(size) : NULL;
     }
+}
+
+static int asked[3];
+
+static void *make_rooms_of_thread(void *unused)
+{
+    make_rooms(asked[0], asked[1], asked[2]);
+    return unused;
+}
+
+// In the arena that a thread gets.
+void make_rooms_in_thread(int number, int size, int walled)
+{
+    pthread_t thread;
+    asked[0] = number;
+    asked[1] = size;
+    asked[2] = walled;
+    pthread_create(&thread, NULL, make_rooms_of_thread, NULL);
+    pthread_join(thread, NULL);
 }
 
 // A room in memory that somebody else has.

@@ -24,7 +24,7 @@ HEAPS = {
 IN_HEAP = """
 import ctypes
 library = ctypes.CDLL({library!r})
-library.make_rooms{rooms}
+library.make_rooms{where}{rooms}
 # start
 library.fill_rooms()
 """
@@ -49,12 +49,13 @@ def _kept_and_lost(source: str, folder: Path) -> tuple[int, int]:
     return kept, sum(leak["blocks"] for leak in leaks) - kept
 
 
+@pytest.mark.parametrize("where", ["", "_in_thread"])
 @pytest.mark.parametrize("rooms", HEAPS.values(), ids=HEAPS.keys())
 def test_what_was_released_to_glibc_keeps_nothing(
-    rooms: tuple[int, int, bool], tmp_path: Path
+    rooms: tuple[int, int, bool], where: str, tmp_path: Path
 ) -> None:
     library = compile_plain("leftovers.c", tmp_path)
-    used = IN_HEAP.format(library=str(library), rooms=rooms)
+    used = IN_HEAP.format(library=str(library), rooms=rooms, where=where)
     assert _kept_and_lost(used, tmp_path) == (rooms[0], 0)
     # That nothing leads to the room is the mistake of somebody else.
     assert _kept_and_lost(used + "library.leave_rooms()\n", tmp_path) == (rooms[0], 0)
@@ -70,7 +71,7 @@ def test_what_a_dead_object_of_python_held_keeps_nothing(tmp_path: Path) -> None
 
 def test_a_damaged_heap_is_searched_as_if_all_of_it_were_used(tmp_path: Path) -> None:
     library = compile_plain("leftovers.c", tmp_path)
-    source = IN_HEAP.format(library=str(library), rooms=(20, 2_000, True))
+    source = IN_HEAP.format(library=str(library), rooms=(20, 2_000, True), where="")
     damage = """
 library.release_rooms()
 place = ctypes.c_size_t.from_address(ctypes.c_size_t.in_dll(library, "walls").value - 8)

@@ -8,14 +8,25 @@ use std::ops::Range;
 const WORD: usize = size_of::<usize>();
 /// Bytes between a chunk's start and its block.
 pub(super) const HEADER_BYTES: usize = 2 * WORD;
-const CHUNK_BYTE_MIN: usize = 2 * HEADER_BYTES;
-const GRAIN: usize = 16;
+pub(super) const CHUNK_BYTE_MIN: usize = 2 * HEADER_BYTES;
+pub(super) const GRAIN: usize = 16;
 const PREVIOUS_IN_USE: usize = 1;
+/// The chunk was given out by an arena of threads.
+const NOT_MAIN_ARENA: usize = 4;
 const FLAGS: usize = 7;
 /// Chunks of one fast bin that are looked at; glibc sets no limit.
 const FAST_COUNT_MAX: usize = 1 << 16;
 /// The number of fast bins, whose chunks have 32 bytes and each 16 more than the one before.
 pub(in crate::tracker) const FAST_BIN_COUNT: usize = 10;
+
+/// Whose heap it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Kind {
+    /// The main arena's.
+    Main,
+    /// One of an arena of threads.
+    OfThreads,
+}
 
 /// How a walk over a heap ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,9 +50,14 @@ pub(super) enum Met {
 /// start of a chunk.
 pub(super) fn walk(
     heap: &Range<usize>,
+    kind: Kind,
     mut header: impl FnMut(usize) -> Option<[usize; 2]>,
     mut met: impl FnMut(Met),
 ) -> Ended {
+    let known_flags = match kind {
+        Kind::Main => PREVIOUS_IN_USE,
+        Kind::OfThreads => PREVIOUS_IN_USE | NOT_MAIN_ARENA,
+    };
     let mut chunk = heap.start;
     let mut previous = None;
     loop {
@@ -50,7 +66,7 @@ pub(super) fn walk(
         };
         let bytes = size & !FLAGS;
         let is_chunk = bytes >= CHUNK_BYTE_MIN
-            && size & FLAGS & !PREVIOUS_IN_USE == 0
+            && size & FLAGS & !known_flags == 0
             && bytes.is_multiple_of(GRAIN)
             && bytes <= heap.end - chunk;
         if !is_chunk {
@@ -131,6 +147,7 @@ mod tests {
         let mut all = Vec::new();
         let ended = walk(
             range,
+            Kind::Main,
             |place| headers.get(&place).copied(),
             |met| all.push(met),
         );

@@ -10,6 +10,7 @@
 //!
 //! Must never: write, allocate from the heap that it reads, or wait for a lock of that heap.
 
+mod arenas;
 mod chunks;
 pub(super) mod pools;
 
@@ -17,54 +18,43 @@ pub(super) use chunks::FAST_BIN_COUNT;
 
 use super::{Tracker, glibc, thread_cache};
 use crate::ledger::record::flag;
-use crate::memory::peek::Ahead;
-use chunks::{Ended, HEADER_BYTES, Met};
+use crate::memory::Address;
+use crate::memory::peek::{self, Ahead};
+use chunks::{Ended, HEADER_BYTES, Kind, Met};
 use std::ops::Range;
 
-/// Parts of glibc's main heap that nobody uses.
+/// Parts of glibc's heaps that nobody uses.
 #[derive(Debug, Default)]
 pub(super) struct Unused {
     /// In no order; they may overlap.
     pub(super) parts: Vec<Range<usize>>,
-    /// How much of the heap could not be read as chunks.
+    /// How much of the heaps could not be read as chunks.
     pub(super) unread_byte_count: usize,
+    /// What was walked.
+    heaps: Vec<Range<usize>>,
+    /// The first chunks of fast bins.
+    fast: Vec<[usize; FAST_BIN_COUNT]>,
 }
 
 impl Tracker {
-    /// What nobody uses of the main heap, which is one of these mappings.
+    /// What nobody uses of glibc's heaps, which are among these mappings.
     pub(super) fn unused_heap(&self, mappings: &[Range<usize>]) -> Unused {
         let mut unused = Unused::default();
-        let end = glibc::heap_end();
-        let is_heap = |mapping: &&Range<usize>| mapping.end == end;
-        let Some(heap) = mappings
-            .iter()
-            .find(is_heap)
-            .filter(|_| self.heap_is_glibcs)
-        else {
+        if !self.heap_is_glibcs {
             return unused;
-        };
-        let mut ahead = Ahead::until(heap.end);
-        let mut margins = Margins::new(self.blocks_with_margins());
-        let parts = &mut unused.parts;
-        let ended = chunks::walk(
-            heap,
-            |chunk| ahead.pair(chunk),
-            |met| match met {
-                Met::Free(part) => parts.push(part),
-                Met::Used(block) => parts.extend(margins.within(block)),
-            },
-        );
-        if let Ended::Early(place) = ended {
-            unused.unread_byte_count = heap.end - place;
         }
-        let heads = self.top.fast_bins();
-        let fast = chunks::fast(&heads, thread_cache::link_at);
-        let waiting = thread_cache::waiting().into_iter().chain(fast);
-        let in_heap = waiting.filter(|(block, _)| heap.contains(block));
-        unused.parts.extend(in_heap.filter_map(|(block, size)| {
-            let header = ahead.pair(block.checked_sub(HEADER_BYTES)?)?;
-            chunks::block_of(block, header, size)
-        }));
+        let mut margins = Margins::new(self.blocks_with_margins());
+        let main_end = glibc::heap_end();
+        for mapping in mappings {
+            if mapping.end == main_end {
+                unused.walk(mapping.clone(), Kind::Main, &mut margins);
+                unused.fast.push(self.top.fast_bins());
+            }
+            for place in arenas::places(mapping) {
+                unused.look_for_arena(place, mapping.end, &mut margins);
+            }
+        }
+        unused.add_lists();
         unused
     }
 
@@ -75,6 +65,71 @@ impl Tracker {
             .map(|block| block.address.get()..block.address.offset_by(block.size.get()).get())
             .collect()
     }
+}
+
+impl Unused {
+    fn walk(&mut self, heap: Range<usize>, kind: Kind, margins: &mut Margins) {
+        let mut ahead = Ahead::until(heap.end);
+        let parts = &mut self.parts;
+        let ended = chunks::walk(
+            &heap,
+            kind,
+            |chunk| ahead.pair(chunk),
+            |met| match met {
+                Met::Free(part) => parts.push(part),
+                Met::Used(block) => parts.extend(margins.within(block)),
+            },
+        );
+        if let Ended::Early(place) = ended
+            && !arenas::is_whole(ended, heap.clone())
+        {
+            self.unread_byte_count += heap.end - place;
+        }
+        self.heaps.push(heap);
+    }
+
+    /// Walks the heap of threads that may begin at `place`.
+    fn look_for_arena(&mut self, place: usize, end: usize, margins: &mut Margins) {
+        let mut ahead = Ahead::until(end);
+        match arenas::heap_at(place, end, |word| ahead.pair(word)) {
+            Some(Ok(heap)) => {
+                self.walk(heap.extent, Kind::OfThreads, margins);
+                self.fast.extend(heap.fast_bins.and_then(fast_bins_at));
+            }
+            Some(Err(byte_count)) => self.unread_byte_count += byte_count,
+            None => {}
+        }
+    }
+
+    /// Adds what waits in fast bins and in the calling thread's cache.
+    fn add_lists(&mut self) {
+        let fast = self
+            .fast
+            .iter()
+            .flat_map(|heads| chunks::fast(heads, thread_cache::link_at));
+        let waiting: Vec<_> = thread_cache::waiting().into_iter().chain(fast).collect();
+        for (block, size) in waiting {
+            if self.heaps.iter().any(|heap| heap.contains(&block))
+                && let Some(start) = block.checked_sub(HEADER_BYTES)
+                && let Some(header) = Ahead::until(block).pair(start)
+            {
+                self.parts.extend(chunks::block_of(block, header, size));
+            }
+        }
+    }
+}
+
+/// The first chunks of the fast bins that stand at a place; `None` when it cannot be read.
+pub(super) fn fast_bins_at(place: usize) -> Option<[usize; FAST_BIN_COUNT]> {
+    let mut bytes = [0; FAST_BIN_COUNT * size_of::<usize>()];
+    if !peek::peek(Address::new(place), &mut bytes) {
+        return None;
+    }
+    let mut heads = [0; FAST_BIN_COUNT];
+    for (head, word) in heads.iter_mut().zip(peek::words(&bytes)) {
+        *head = word;
+    }
+    Some(heads)
 }
 
 /// Blocks with margins, for a walk that goes upwards.

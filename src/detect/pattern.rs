@@ -15,6 +15,8 @@ type Word = [u8; WORD_BYTE_COUNT];
 /// Bytes compared at a time: more, and the compiler would call the C library for it.
 const STRIDE_BYTE_COUNT: usize = 2 * STEP_BYTE_COUNT;
 type Stride = [u8; STRIDE_BYTE_COUNT];
+/// So many bytes are compared by the C library.
+const MANY_BYTE_MIN: usize = 384;
 /// Up to here memory is filled by a handful of steps.
 const FEW_STEPS_BYTE_MAX: usize = 8 * STEP_BYTE_COUNT;
 
@@ -90,6 +92,13 @@ impl<const BYTE: u8> Pattern<BYTE> {
             0..WORD_BYTE_COUNT => bytes.iter().all(|&byte| byte == BYTE),
             WORD_BYTE_COUNT..STEP_BYTE_COUNT => Self::are_ends_intact::<WORD_BYTE_COUNT>(bytes),
             STEP_BYTE_COUNT..=STRIDE_BYTE_COUNT => Self::are_ends_intact::<STEP_BYTE_COUNT>(bytes),
+            MANY_BYTE_MIN.. => {
+                // Each stride is as the one before it: one call of the C library, which is the fastest
+                // for many.
+                let (first, all_but_first) = bytes.split_at(STRIDE_BYTE_COUNT);
+                let (all_but_last, _) = bytes.split_at(bytes.len() - STRIDE_BYTE_COUNT);
+                *first == [BYTE; STRIDE_BYTE_COUNT] && all_but_first == all_but_last
+            }
             _ => {
                 let (strides, rest) = bytes.as_chunks::<STRIDE_BYTE_COUNT>();
                 let is_intact = |stride: &Stride| *stride == [BYTE; STRIDE_BYTE_COUNT];

@@ -7,7 +7,8 @@
 //!
 //! Places change under a lock; the signal handler only reads them, and opens pages.
 
-use super::guard::{self, Method, PAGE};
+use super::closing::Method;
+use super::guard::PAGE;
 use crate::ledger::Ticket;
 use crate::ledger::word::Word;
 use crate::memory::lock::Lock;
@@ -154,7 +155,7 @@ impl Closed {
     }
 
     fn method(&self) -> Option<Method> {
-        let find = || (!addresses_are_short()).then(guard::method).flatten();
+        let find = || (!addresses_are_short()).then(Method::of_kernel).flatten();
         *self.method.get_or_init(find)
     }
 

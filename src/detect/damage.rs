@@ -193,7 +193,34 @@ impl<'bytes> Copied<'bytes> {
     }
 }
 
-/// Looks at the checked bytes around a live guarded block. A released one is out of reach.
+/// Looks at the checked bytes around a guarded block whose pages are open.
+///
+/// # Safety
+/// * `record` is of a guarded block, whose release the caller has won and whose pages it has not closed.
+#[must_use]
+pub unsafe fn around_guarded(record: &BlockRecord) -> Damage {
+    let [before, behind] = redzone::guarded_parts(record.address, record.size);
+    // SAFETY: the caller's duties.
+    let before_bytes = unsafe { redzone::bytes(before) };
+    // SAFETY: the caller's duties.
+    let behind_bytes = unsafe { redzone::bytes(behind) };
+    Damage {
+        before: broken_before(before_bytes),
+        behind: redzone::broken_redzone(behind_bytes, record.size),
+        inside: None,
+    }
+}
+
+/// What is damaged in the bytes that end where a guarded block begins.
+fn broken_before(bytes: &[u8]) -> Option<Broken> {
+    let broken = redzone::broken_redzone(bytes, ByteCount::new(0))?;
+    Some(Broken {
+        distance: bytes.len() - broken.offset,
+        imprint: broken.imprint,
+    })
+}
+
+/// The same for a live block, at copies. A released one is out of reach.
 #[must_use]
 pub fn of_guarded(record: &BlockRecord) -> Option<Damage> {
     if record.state != BlockState::Live {
@@ -204,11 +231,7 @@ pub fn of_guarded(record: &BlockRecord) -> Option<Damage> {
     let mut part = [0; redzone::GUARDED_PART_BYTE_MAX];
     let bytes = part.get_mut(..before_length)?;
     read(before, bytes)?;
-    let broken = redzone::broken_redzone(bytes, ByteCount::new(0));
-    let before = broken.map(|broken| Broken {
-        distance: before_length - broken.offset,
-        imprint: broken.imprint,
-    });
+    let before = broken_before(bytes);
     let bytes = part.get_mut(..behind_length)?;
     read(behind, bytes)?;
     Some(Damage {

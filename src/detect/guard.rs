@@ -4,18 +4,17 @@
 //! side a block ends at the end of its last data page, up to the alignment, so an access behind it
 //! meets the closed page at once; on the left side it begins with the slot, behind the closed page of
 //! the slot in front, so an access before it does. A released block's pages are closed, and stay so until every other slot of
-//! its class has been used since. Pages are closed by `MADV_GUARD_INSTALL` where the kernel has it
-//! (6.13), which splits no mapping and gives the memory back, by `mprotect` elsewhere.
+//! its class has been used since. How pages are closed is [`super::closing`]'s.
 //!
 //! Who may change a slot: between `take` and `give_back` the block's owner. The signal handler only
 //! reads slots, and opens pages.
 
 #![expect(unsafe_code, reason = "closes, opens and fills pages of its own")]
 
+use super::closing::Method;
 use crate::ledger::Ticket;
 use crate::ledger::word::Word;
 use crate::memory::lock::Lock;
-use crate::memory::refusal::{Request, is_refused};
 use crate::memory::table::{Table, Zeroed};
 use crate::memory::{Address, ByteCount, pages};
 use std::sync::MutexGuard;
@@ -40,9 +39,8 @@ const SLOT_COUNT: u32 = if cfg!(test) { 16 } else { 16_384 };
 /// Where each open slot splits a mapping in three, the kernel's limit of 65,530 must be kept.
 const SPLITTING_SLOT_COUNT: u32 = if cfg!(test) { 16 } else { 4_096 };
 const ALIGNMENT: usize = 16;
-
-const GUARD_INSTALL: i32 = 102;
-const GUARD_REMOVE: i32 = 103;
+/// Slots that are closed together before the first of them is used.
+const CLOSED_AHEAD_COUNT: u32 = if cfg!(test) { 6 } else { 64 };
 
 /// One place for a block. All atomic, because the signal handler reads it.
 #[derive(Debug, Default)]
@@ -59,10 +57,12 @@ struct Slot {
 // SAFETY: a slot is made of atomic integers, for which zero is the default.
 unsafe impl Zeroed for Slot {}
 
-/// The queue of released slots of a class, oldest first, as slot numbers counted from one.
+/// The queue of released slots of a class, oldest first, as slot numbers counted from one. The pages of
+/// all slots that are not live are closed, of those never used as far as `closed_count` says.
 #[derive(Debug, Default)]
 struct Queue {
     used_count: u32,
+    closed_count: u32,
     oldest: u32,
     newest: u32,
 }
@@ -73,13 +73,6 @@ struct Class {
     slot_byte_count: usize,
     slots: Table<Slot>,
     queue: Lock<Queue>,
-}
-
-/// How pages are closed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Method {
-    Markers,
-    Protection,
 }
 
 /// All slots.
@@ -136,7 +129,7 @@ impl Guard {
     /// Reserves the address space; `None` when the kernel refuses.
     #[must_use]
     pub fn new() -> Option<Self> {
-        let method = method()?;
+        let method = Method::of_kernel()?;
         let mut classes = Vec::with_capacity(CLASS_COUNT);
         for class in 0..CLASS_COUNT {
             classes.push(Class::new(class, method)?);
@@ -165,7 +158,7 @@ impl Guard {
         let class = page_count.checked_next_power_of_two()?.trailing_zeros() as usize;
         let class = self.classes.get(class)?;
         self.close_again();
-        let number = class.queue.lock().take(class)?;
+        let number = class.queue.lock().take(class, self.method)?;
         let slot = class.slot(number)?;
         let data_byte_count = page_count * PAGE;
         let slot_start = class.start_of(number);
@@ -177,10 +170,8 @@ impl Guard {
                 (end - data_byte_count, end - rounded)
             }
         };
-        let end = first_page + data_byte_count;
         slot.is_live.store(1, Ordering::Release);
-        // What is left of the slot: also the page that lies in front of the next one.
-        if !self.open(first_page, data_byte_count) || !self.close(end, slot_end - end) {
+        if !self.open(first_page, data_byte_count) {
             slot.is_live.store(0, Ordering::Release);
             class.queue.lock().give_back(class, number);
             return None;
@@ -209,9 +200,12 @@ impl Guard {
         }
         slot.is_live.store(0, Ordering::Release);
         let start = class.start_of(number);
-        self.close(start, class.slot_byte_count);
+        let is_closed = self.close(start, class.slot_byte_count);
         self.close_again();
-        class.queue.lock().give_back(class, number);
+        // A slot that the kernel does not close is not used again.
+        if is_closed {
+            class.queue.lock().give_back(class, number);
+        }
     }
 
     /// Whether a block begins here that has not been given back.
@@ -305,27 +299,6 @@ impl Guard {
     }
 }
 
-impl Method {
-    /// Lets everybody touch pages.
-    pub(super) fn open(self, start: usize, byte_count: usize) -> bool {
-        match self {
-            Self::Markers => advise(start, byte_count, GUARD_REMOVE),
-            Self::Protection => protect(start, byte_count, libc::PROT_READ | libc::PROT_WRITE),
-        }
-    }
-
-    /// Lets nobody touch pages, and gives their memory back.
-    pub(super) fn close(self, start: usize, byte_count: usize) -> bool {
-        match self {
-            Self::Markers => advise(start, byte_count, GUARD_INSTALL),
-            Self::Protection => {
-                protect(start, byte_count, libc::PROT_NONE)
-                    && advise(start, byte_count, libc::MADV_DONTNEED)
-            }
-        }
-    }
-}
-
 impl Class {
     fn new(class: usize, method: Method) -> Option<Self> {
         let slot_count = match method {
@@ -335,18 +308,22 @@ impl Class {
             >> class;
         let slot_byte_count = (PAGE << class) + PAGE;
         // The page in front of the first slot is closed like the one behind each.
+        let mut queue = Queue::default();
         let mapped = pages::map(slot_count * slot_byte_count + PAGE)?;
         let front = mapped.expose_provenance().get();
         if method == Method::Protection {
-            protect(front, slot_count * slot_byte_count + PAGE, libc::PROT_NONE);
+            // In one piece: later each slot would split the mapping.
+            if method.close(front, slot_count * slot_byte_count + PAGE) {
+                queue.closed_count = u32::try_from(slot_count).ok()?;
+            }
         } else {
-            advise(front, PAGE, GUARD_INSTALL);
+            method.close(front, PAGE);
         }
         Some(Self {
             start: front + PAGE,
             slot_byte_count,
             slots: Table::new(slot_count)?,
-            queue: Lock::default(),
+            queue: Lock::new(queue),
         })
     }
 
@@ -372,8 +349,11 @@ impl Slot {
 
 impl Queue {
     /// A slot that was never used, or the one whose block was released first.
-    fn take(&mut self, class: &Class) -> Option<u32> {
+    fn take(&mut self, class: &Class, method: Method) -> Option<u32> {
         if (self.used_count as usize) < class.slots.len() {
+            if self.used_count == self.closed_count {
+                self.close_ahead(class, method)?;
+            }
             self.used_count += 1;
             return Some(self.used_count);
         }
@@ -386,6 +366,21 @@ impl Queue {
         Some(number)
     }
 
+    /// Closes the next slots that were never used; `None` when the kernel refuses.
+    #[cold]
+    fn close_ahead(&mut self, class: &Class, method: Method) -> Option<()> {
+        let rest = u32::try_from(class.slots.len())
+            .ok()?
+            .checked_sub(self.closed_count)?;
+        let count = rest.min(CLOSED_AHEAD_COUNT);
+        let start = class.start_of(self.closed_count + 1);
+        if !method.close(start, count as usize * class.slot_byte_count) {
+            return None;
+        }
+        self.closed_count += count;
+        Some(())
+    }
+
     fn give_back(&mut self, class: &Class, number: u32) {
         match class.slot(self.newest) {
             Some(newest) => newest.next.store(number, Ordering::Relaxed),
@@ -393,33 +388,6 @@ impl Queue {
         }
         self.newest = number;
     }
-}
-
-/// How this kernel closes pages; `None` when it gives none to try.
-pub(super) fn method() -> Option<Method> {
-    let page = pages::map(PAGE)?;
-    let has_markers = advise(page.expose_provenance().get(), PAGE, GUARD_INSTALL);
-    // A whole mapping is never split, so the kernel takes it.
-    // SAFETY: mapped above, and nobody else knows it.
-    let _ = unsafe { pages::unmap(page, PAGE) };
-    Some(if has_markers {
-        Method::Markers
-    } else {
-        Method::Protection
-    })
-}
-
-fn advise(start: usize, byte_count: usize, advice: i32) -> bool {
-    let start = std::ptr::with_exposed_provenance_mut(start);
-    // SAFETY: only pages of slots and of released blocks are named, of which nobody holds a Rust
-    // reference; what the program loses here it has given up.
-    !is_refused(Request::Guard) && unsafe { libc::madvise(start, byte_count, advice) == 0 }
-}
-
-fn protect(start: usize, byte_count: usize, protection: i32) -> bool {
-    let start = std::ptr::with_exposed_provenance_mut(start);
-    // SAFETY: as in `advise`.
-    !is_refused(Request::Guard) && unsafe { libc::mprotect(start, byte_count, protection) == 0 }
 }
 
 #[cfg(all(test, not(any(loom, miri))))]

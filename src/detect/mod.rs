@@ -8,6 +8,7 @@
 //! print, or call back into the program while holding a lock.
 
 pub mod closed;
+mod closing;
 pub mod damage;
 pub mod diagnose;
 pub mod fault;

@@ -160,7 +160,7 @@ pub unsafe fn damage_behind(
 /// # Safety
 /// * The bytes are allocated and have been filled, and nobody may write to them.
 #[inline]
-unsafe fn bytes<'block>((start, length): (Address, usize)) -> &'block [u8] {
+pub(super) unsafe fn bytes<'block>((start, length): (Address, usize)) -> &'block [u8] {
     let start = std::ptr::with_exposed_provenance::<u8>(start.get());
     // SAFETY: the caller's duty; a program that writes to them at this moment commits the error that
     // is being looked for.

@@ -6,7 +6,7 @@
 
 use super::{Tracker, existing, glibc};
 use crate::capture::{EventPlace, LocationId, Registers};
-use crate::detect::damage;
+use crate::detect::damage::{self, Damage};
 use crate::detect::diagnose::{self, Attempt};
 use crate::detect::fault::{self, Fault};
 use crate::detect::finding::Access;
@@ -158,6 +158,7 @@ impl Tracker {
     }
 
     /// Decides the release of a guarded block, and closes its pages.
+    #[expect(unsafe_code, reason = "looks at a block whose release it has won")]
     pub(super) fn release_guarded(
         &self,
         found: &Found<'_>,
@@ -169,7 +170,9 @@ impl Tracker {
         match self.ledger.release(found, Event::Withhold, here) {
             Ok(ticket) => {
                 if let Some(record) = before {
-                    self.report_guarded_damage(&record, (MomentKind::Release, place));
+                    // SAFETY: this thread won the release, and closes the pages below.
+                    let damage = unsafe { damage::around_guarded(&record) };
+                    self.report_around_guarded(&record, damage, (MomentKind::Release, place));
                 }
                 if let Some(guard) = self.guarded.guard.get() {
                     guard.give_back(found.address(), Some(ticket));
@@ -184,11 +187,14 @@ impl Tracker {
     /// Reports what was written to the checked bytes around a block; `record` is from before its
     /// release.
     pub(super) fn report_guarded_damage(&self, record: &BlockRecord, noticed: Noticed) {
-        match damage::of_guarded(record) {
-            Some(damage) if damage.is_any() => {
-                self.report_damage(record, damage, self.last_intact(record), noticed);
-            }
-            Some(_) | None => {}
+        if let Some(damage) = damage::of_guarded(record) {
+            self.report_around_guarded(record, damage, noticed);
+        }
+    }
+
+    fn report_around_guarded(&self, record: &BlockRecord, damage: Damage, noticed: Noticed) {
+        if damage.is_any() {
+            self.report_damage(record, damage, self.last_intact(record), noticed);
         }
     }
 

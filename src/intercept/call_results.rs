@@ -129,13 +129,18 @@ impl Results<'_> {
         if !peek(Address::new(pointer), bytes) {
             return;
         }
-        let words = peek::words(bytes).map(Address::new);
-        let mut given = words.filter(|&block| self.is_of_call(block)).peekable();
+        let given_in = |bytes| {
+            let words = peek::words(bytes).map(Address::new);
+            words.filter(|&block| self.is_of_call(block))
+        };
         // Whose memory it is costs more to find out, and matters only now.
-        if given.peek().is_some() && !self.is_of_library(pointer) {
-            given.for_each(|block| {
-                self.tracker.mark_handed_to_python(block);
-            });
+        if given_in(bytes).next().is_none() || self.is_of_library(pointer) {
+            return;
+        }
+        // A short text may end where another object begins.
+        let own = chunk::bytes_before_next_chunk(pointer, length);
+        for block in given_in(bytes.get(..own).unwrap_or_default()) {
+            self.tracker.mark_handed_to_python(block);
         }
     }
 

@@ -268,6 +268,44 @@ pub(super) fn is_small_in_main_arena(place: usize, byte_count: usize) -> bool {
         && next_says_in_use(place, header) == Some(true)
 }
 
+/// Chunks that must follow each other before words are taken for chunks.
+const CHAIN_LENGTH: usize = 3;
+
+/// How many of so many bytes at `place` lie in front of the next chunk, where `place` lies in the main
+/// arena; all of them where no chunk begins among them.
+pub(super) fn bytes_before_next_chunk(place: usize, byte_count: usize) -> usize {
+    let Some(end) = main_arena_rest(place) else {
+        return byte_count;
+    };
+    // The first word in front of a block may be the previous block's.
+    let first = (place + HEADER_BYTES).next_multiple_of(GRAIN);
+    let mut blocks = (first..place + byte_count + GRAIN).step_by(GRAIN);
+    let next = blocks.find(|&block| is_chain(block, end));
+    next.map_or(byte_count, |block| {
+        byte_count.min(block - size_of::<usize>() - place)
+    })
+}
+
+/// Whether chunks of the main arena follow each other from `block` on.
+fn is_chain(mut block: usize, main_end: usize) -> bool {
+    for _ in 0..CHAIN_LENGTH {
+        let Some(header) = header_through_kernel(block) else {
+            return false;
+        };
+        let bytes = header.byte_count();
+        let is_rest = block - HEADER_BYTES + bytes == main_end;
+        let is_in_main = header.size & (IS_MAPPED | NOT_MAIN_ARENA) == 0;
+        if !is_in_main || !(is_rest || header.is_plausible(block, main_end)) {
+            return false;
+        }
+        if is_rest {
+            return true;
+        }
+        block += bytes;
+    }
+    true
+}
+
 fn header_through_kernel(block: usize) -> Option<Header> {
     let mut words = [0; HEADER_BYTES];
     let start = block.checked_sub(HEADER_BYTES)?;

@@ -51,6 +51,26 @@ void fill_rooms(void)
         rooms[room][PLACE] = malloc(48);
 }
 
+// The last word in front of a room, which belongs to another object: a place for a short text.
+char *text_before_room(void)
+{
+    for (int room = 1; room < count; ++room) {
+        size_t *header = (size_t *)rooms[room] - 2;
+        if ((char *)rooms[room] - (char *)rooms[room - 1] == (long)(header[1] & ~7ul)) {
+            rooms[0] = rooms[room];
+            return (char *)header;
+        }
+    }
+    return NULL;
+}
+
+// Stores a block in the first room, whatever it is given.
+int keep_beside(const char *text)
+{
+    rooms[0][0] = malloc(48);
+    return text[0];
+}
+
 void leave_rooms(void)
 {
     for (int room = 0; room < count; ++room)

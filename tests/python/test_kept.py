@@ -183,6 +183,29 @@ def test_what_a_call_stores_in_an_object_of_its_library_is_not_handed_over(
     assert handed == ({"fill": False} if made == "before" else {"make_pool": True, "fill": False})
 
 
+BESIDE = """
+import ctypes
+lib = ctypes.CDLL({library!r})
+lib.make_rooms(8, 3000, 0)
+lib.text_before_room.restype = ctypes.c_void_p
+lib.keep_beside.argtypes = [ctypes.c_void_p]
+text = lib.text_before_room()
+assert text
+# start
+lib.keep_beside(text)
+"""
+
+
+def test_what_a_call_stores_behind_a_text_that_it_was_given_is_not_handed_over(
+    tmp_path: Path,
+) -> None:
+    text = BESIDE.format(library=str(compile_plain("leftovers.c", tmp_path)))
+    run = run_attached(text, tmp_path)
+    assert run.status == 0, run.err
+    (leak,) = run.of_kind("leak")
+    assert (leak["handed_to_python"], leak["kept_by"]) == (False, "memory outside the ledger")
+
+
 def test_what_a_call_stores_where_python_said_is_handed_over(library: str, tmp_path: Path) -> None:
     text = f"""{library}
 lib.fill.argtypes = [ctypes.c_void_p]

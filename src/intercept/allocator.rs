@@ -217,6 +217,7 @@ fn place_in_turn(real: Real, size: usize, admission: &Admission) -> Option<usize
     if !real.is_standard() || !real.function().is_plain() {
         return None;
     }
+    let _placing = admission.tracker.placing();
     let block = {
         let _errno = KeptErrno::keep();
         let _ours = OurOwnWork::begin()?;

@@ -187,6 +187,8 @@ fn resize_known(
     if size == Some(0) {
         return release_by_resize(request, call);
     }
+    // The new block may be a guarded one.
+    let _placing = tracker.is_guarding().then(|| tracker.placing());
     let place = gate::place_for(frame);
     let admission = gate::Admission {
         tracker,

@@ -35,8 +35,20 @@ pub(super) struct Guarded {
     /// A [`Side`], as its number.
     side: AtomicU32,
     refused: AtomicU64,
+    /// Threads that may be placing and recording a block.
+    placing_count: AtomicU32,
     pending_count: AtomicU32,
     pending: Lock<Vec<(Finding, bool)>>,
+}
+
+/// Announces that this thread may place a block and record it, for as long as it lives.
+#[derive(Debug)]
+pub struct Placing<'a>(&'a AtomicU32);
+
+impl Drop for Placing<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 /// Proof that nobody takes or gives back a place, or notes a finding, for the time of a fork.
@@ -125,13 +137,31 @@ impl Tracker {
         self.guarded.interval.load(Ordering::Relaxed) != 0
     }
 
+    /// To be held around [`Tracker::place_guarded`] and the making of the record, where the block is the
+    /// program's: whoever ends the watch sees one or the other, and nobody places a block after that.
+    #[must_use]
+    pub fn placing(&self) -> Placing<'_> {
+        self.guarded.placing_count.fetch_add(1, Ordering::SeqCst);
+        Placing(&self.guarded.placing_count)
+    }
+
+    /// Has no further blocks guarded.
+    pub(super) fn end_guarding(&self) {
+        self.guarded.interval.store(0, Ordering::SeqCst);
+    }
+
+    /// Whether a thread was about to place a block when guarding ended.
+    pub(super) fn is_placing(&self) -> bool {
+        self.guarded.placing_count.load(Ordering::SeqCst) != 0
+    }
+
     /// A place between guard pages for a block of `size` zeroed bytes, to be recorded with the flag
     /// `GUARDED`. `None` when the check is off, when it is not this block's turn, or when there is
     /// no place. Called with the reentry flag up.
     #[inline]
     #[must_use]
     pub fn place_guarded(&self, size: usize) -> Option<Address> {
-        match self.guarded.interval.load(Ordering::Relaxed) {
+        match self.guarded.interval.load(Ordering::SeqCst) {
             0 => None,
             interval => self.place_in_turn(size, interval),
         }

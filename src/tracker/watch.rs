@@ -80,6 +80,7 @@ impl Tracker {
     /// asked for and reported, and proves nothing any more.
     pub fn end_watch(&self) {
         self.watch.certain_from.store(NEVER, Ordering::Release);
+        self.end_guarding();
     }
 
     /// Some slots did not lead to us for a while: what was recorded until now is doubtful. It is
@@ -142,9 +143,13 @@ impl Tracker {
         (record.state == BlockState::Live && self.vouches_for_copy(&record)).then_some(record)
     }
 
-    /// Whether the program holds blocks between guard pages, which only we can release.
+    /// Whether the program holds blocks between guard pages, which only we can release, or is getting one
+    /// at this moment. Asked when the watch has ended.
     #[must_use]
     pub fn has_guarded_blocks(&self) -> bool {
+        if self.is_placing() {
+            return true;
+        }
         let mut live = self.ledger.live_blocks();
         live.any(|record| record.flags & flag::GUARDED != 0)
     }

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 PROGRAMS = ROOT / "tests" / "trust"
 SCOPES = ("foreign", "process")
 SECONDS_MAX = 120
+MORE_OPTIONS = os.environ.get("HEAPLEDGER_TRIAL_OPTIONS", "")
+"""Options for every trial, such as `native_stacks=full:guard=1/3`, to try all programs with them."""
 VARYING = re.compile(r"0x[0-9a-f]{6,}|\b\d{2,}\.\d+\b|(?<=pid )\d+")
 """What differs from run to run by itself: addresses, durations, process numbers."""
 
@@ -64,7 +66,7 @@ class Trial:
         if scope is not None:
             other = f":{environment['LD_PRELOAD']}" if environment.get("LD_PRELOAD") else ""
             environment["LD_PRELOAD"] = f"{self.library}{other}"
-            options = f"scope={scope}:json={self.folder}/{scope}-%p.json"
+            options = f"scope={scope}:json={self.folder}/{scope}-%p.json:{MORE_OPTIONS}"
             environment.setdefault("HEAPLEDGER_OPTIONS", options)
         return environment
 

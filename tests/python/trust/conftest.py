@@ -22,7 +22,7 @@ PROGRAMS = ROOT / "tests" / "trust"
 SCOPES = ("foreign", "process")
 SECONDS_MAX = 120
 MORE_OPTIONS = os.environ.get("HEAPLEDGER_TRIAL_OPTIONS", "")
-"""Options for every trial, such as `native_stacks=full:guard=1/3`, to try all programs with them."""
+"""Options for every trial, such as `native_stacks=full:guard=1/3`."""
 VARYING = re.compile(r"0x[0-9a-f]{6,}|\b\d{2,}\.\d+\b|(?<=pid )\d+")
 """What differs from run to run by itself: addresses, durations, process numbers."""
 

@@ -75,10 +75,11 @@ class Fixtures:
         pytest has let go of them, but for the test after which they ended: that is what `let_go`
         is for.
         """
-        ended, self._ended = self._ended, []
-        bench = self.bench
+        ended, bench = list(self._ended), self.bench
         judgements = (bench.judgement_on(subject, let_go) for subject in ended if bench is not None)
         told = [judgement for judgement in judgements if judgement is not None]
+        # Not before: a signal may have ended this in the middle.
+        del self._ended[: len(ended)]
         return Ended(told, [subject.key for subject in ended])
 
     def _rules_at(self, node: pytest.Item | pytest.Collector) -> Rules:

@@ -15,13 +15,16 @@ from heapledger.pytest_plugin.rules import Rules, with_markers
 from heapledger.pytest_plugin.subjects import test_subject
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
+    from typing import TypeVar
 
     from heapledger.pytest_plugin.bench import Bench
     from heapledger.pytest_plugin.fixtures import Fixtures
     from heapledger.pytest_plugin.reports import Told
     from heapledger.pytest_plugin.subjects import Subject
     from heapledger.pytest_plugin.timeline import Timeline
+
+    Result = TypeVar("Result")
 
 DISPLAYED = "_"
 """The builtin name of the value that an interactive prompt, or a doctest, has shown last."""
@@ -108,8 +111,12 @@ class Window:
 
     def _judge(self, item: pytest.Item, subject: Subject, attempt: AttemptReports) -> None:
         subject.failed = attempt.has_failed
-        judgement = self._bench.judgement_on(subject, lambda: self._let_go(item))
-        fixtures = self._fixtures.ended(lambda: self._let_go(item))
+        judgement = _in_spite_of_time_limits(
+            lambda: self._bench.judgement_on(subject, lambda: self._let_go(item))
+        )
+        fixtures = _in_spite_of_time_limits(
+            lambda: self._fixtures.ended(lambda: self._let_go(item))
+        )
         self._remaking = True
         try:
             attempt.tell(item, judgement, fixtures)
@@ -122,6 +129,17 @@ class Window:
         names = vars(builtins)
         if hasattr(item, "dtest") and names.get(DISPLAYED) is not self._displayed:
             del names[DISPLAYED]
+
+
+def _in_spite_of_time_limits(work: Callable[[], Result]) -> Result:
+    """Do our own work, once more when a time limit of the test runs out in the middle of it.
+
+    pytest-timeout raises from a signal, once: in here it would end the whole run.
+    """
+    try:
+        return work()
+    except pytest.fail.Exception:
+        return work()
 
 
 def _drop_arguments(item: pytest.Item) -> None:

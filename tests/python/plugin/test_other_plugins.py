@@ -138,26 +138,26 @@ def test_hypothesis_has_one_verdict_and_shows_the_example(
         from binding import lib
 
         @given(strategies.integers(min_value=0, max_value=1000))
-        @settings(max_examples=50, database=None, derandomize=True)
+        @settings(deadline=None, max_examples=50, database=None, derandomize=True)
         def test_leaks_for_large(size):
             block = lib.make_block(size)
             if size < 300: lib.drop_block(block)
 
         @given(strategies.text())
-        @settings(max_examples=50, database=None, derandomize=True)
+        @settings(deadline=None, max_examples=50, database=None, derandomize=True)
         def test_clean(text):
             lib.drop_block(lib.make_block(len(text)))
 
         class TestMethod:
             @given(number=strategies.integers(0, 9))
-            @settings(max_examples=20, database=None, derandomize=True)
+            @settings(deadline=None, max_examples=20, database=None, derandomize=True)
             def test_frees_twice(self, number):
                 block = lib.make_block(8)
                 lib.drop_block(block)
                 if number > 4: lib.drop_block(block)
 
         @given(strategies.integers())
-        @settings(max_examples=20, database=None, derandomize=True)
+        @settings(deadline=None, max_examples=20, database=None, derandomize=True)
         def test_fails_by_itself(number):
             assert number < 10
         """
@@ -270,6 +270,50 @@ def test_a_test_that_is_timed_out_fails_for_that(suite: Suite, needs: Callable[[
     result.assert_outcomes(failed=2)
     result.stdout.fnmatch_lines(
         ["FAILED *::test_hangs - Failed: Timeout*", "FAILED *::test_leaks - heapledger: *"]
+    )
+
+
+def test_a_time_limit_that_runs_out_during_the_verdict_ends_nothing(suite: Suite) -> None:
+    suite.write(
+        """
+        import pytest
+        from memory import forget
+
+        @pytest.fixture(scope="module", autouse=True)
+        def fixture():
+            yield
+            forget(30)
+
+        def test_leaks(): forget(20)
+        def test_clean(): pass
+        """
+    )
+    suite.write(
+        """
+        import signal
+        import pytest
+
+        # As pytest-timeout does it, in the first moment of each verdict.
+        def pytest_runtest_teardown():
+            from heapledger.pytest_plugin import bench
+            plain = bench.judged
+            def late(*arguments):
+                bench.judged = plain
+                signal.raise_signal(signal.SIGALRM)
+                return plain(*arguments)
+            bench.judged = late
+
+        def timed_out(number, frame):
+            pytest.fail("Timeout (>0.5s) from pytest-timeout.")
+
+        signal.signal(signal.SIGALRM, timed_out)
+        """,
+        "conftest.py",
+    )
+    result = suite.run_apart()
+    result.assert_outcomes(passed=1, failed=1, errors=1)
+    result.stdout.fnmatch_lines(
+        ["FAILED *::test_leaks - heapledger: *", "ERROR *::test_clean - heapledger: *"]
     )
 
 

@@ -25,7 +25,8 @@ library = load()
 
 def check(status: int) -> None:
     """Raise the exception that `status` stands for, with the library's own sentence."""
-    if status == Status.OK:
+    # Zero is `Status.OK`, and comparing with a member of an enumeration is the dearest part.
+    if not status:
         return
     sentence = last_error() if status in EXPLAINED else ""
     raise error_of(status, sentence or library.hl_status_string(status).decode())

@@ -110,6 +110,20 @@ def statistics() -> StatisticsStructure:
     return totals
 
 
+class Totals:
+    """The ledger's totals for who reads them again and again: always in the same structure."""
+
+    def __init__(self) -> None:
+        """Read nothing yet."""
+        self._structure = StatisticsStructure()
+        self._reference = byref(self._structure)
+
+    def read(self) -> StatisticsStructure:
+        """Read them now; the next reading overwrites them."""
+        check(library.hl_stats(self._reference))
+        return self._structure
+
+
 def mark() -> int:
     """Return the number of a new point in time."""
     return number(library.hl_mark)

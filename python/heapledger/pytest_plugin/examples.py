@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from heapledger._native import interface
+from heapledger.pytest_plugin.ledger import reading_of
 from heapledger.stretches import group_of
 
 if TYPE_CHECKING:
@@ -50,59 +51,54 @@ class Examples:
 
 
 def _watching(inner: Callable[..., Any], subject: Subject) -> Callable[..., Any]:
+    between = _Between(subject, inner.__name__)
     if inspect.iscoroutinefunction(inner):
 
         @functools.wraps(inner)
         async def wait(*arguments: Any, **named: Any) -> Any:  # noqa: ANN401
-            before = _Before()
             try:
                 return await inner(*arguments, **named)
             finally:
-                before.note(subject, inner, arguments, named)
+                between.note(arguments, named)
 
         return wait
 
     @functools.wraps(inner)
     def call(*arguments: Any, **named: Any) -> Any:  # noqa: ANN401
-        before = _Before()
         try:
             return inner(*arguments, **named)
         finally:
-            before.note(subject, inner, arguments, named)
+            between.note(arguments, named)
 
     return call
 
 
-class _Before:
-    """The ledger before an example."""
+class _Between:
+    """The ledger between two examples: one look after each, which most often is all."""
 
-    def __init__(self) -> None:
-        totals = interface.statistics()
-        self.allocated = totals.total_blocks
-        self.errors = sum(totals.findings)
-        self.mark = interface.mark()
+    def __init__(self, subject: Subject, name: str) -> None:
+        self._subject = subject
+        self._name = name
+        self._totals = interface.Totals()
+        self._last = reading_of(self._totals.read(), None)
 
-    def note(
-        self,
-        subject: Subject,
-        inner: Callable[..., Any],
-        arguments: tuple[Any, ...],
-        named: dict[str, Any],
-    ) -> None:
+    def note(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
         """Note the example for all that it left behind."""
-        totals = interface.statistics()
+        now, before = reading_of(self._totals.read(), self._last), self._last
+        self._last = now
         found: list[Any] = []
-        if sum(totals.findings) != self.errors:
-            found += [one["fingerprint"] for one in interface.findings_since(self.mark)]
-        if totals.total_blocks != self.allocated and interface.leak_count_since(self.mark):
-            found += [group_of(leak) for leak in interface.leaks_since(self.mark)]
+        if now.errors != before.errors:
+            found += [one["fingerprint"] for one in interface.findings_since(before.mark)]
+        if now.allocated != before.allocated and interface.leak_count_since(before.mark):
+            found += [group_of(leak) for leak in interface.leaks_since(before.mark)]
         if not found:
             return
-        text = _written(inner.__name__, arguments, named)
+        examples = self._subject.examples
+        text = _written(self._name, arguments, named)
         for one in found:
-            known = subject.examples.get(one)
+            known = examples.get(one)
             if known is None or (len(text), text) < (len(known), known):
-                subject.examples[one] = text
+                examples[one] = text
 
 
 def _written(name: str, arguments: tuple[Any, ...], named: dict[str, Any]) -> str:

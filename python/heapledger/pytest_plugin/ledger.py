@@ -9,6 +9,7 @@ from heapledger.occurrences import Occurrences
 from heapledger.stretches import Stretch
 
 if TYPE_CHECKING:
+    from heapledger._native.structures import StatisticsStructure
     from heapledger.pytest_plugin.subjects import Subject
 
 CHECKED_BLOCK_MAX = 1_000
@@ -20,7 +21,7 @@ class Reading(NamedTuple):
     """The ledger's totals at one moment, and its mark of that moment."""
 
     allocated: int
-    errors: int
+    errors: bytes
     mark: int
 
 
@@ -30,6 +31,7 @@ class Ledger:
     def __init__(self) -> None:
         """Begin now: what was found before is nobody's."""
         self._occurrences = Occurrences()
+        self._totals = interface.Totals()
 
     def book(self, subject: Subject, part: int, begin: Reading, end: Reading) -> None:
         """Book what happened in between for a part of the subject."""
@@ -43,17 +45,23 @@ class Ledger:
         self, before: Reading | None, is_checked: bool = True, is_last: bool = False
     ) -> Reading:
         """Read the totals; damage is looked for first, or it would fall on a later subject."""
-        totals = interface.statistics()
+        totals = self._totals.read()
         recorded = totals.live_blocks + totals.quarantined_blocks
         has_allocated = before is None or before.allocated != totals.total_blocks
         is_cheap = is_last and recorded <= CHECKED_BLOCK_MAX
         if recorded and is_checked and (has_allocated or is_cheap):
             interface.check_blocks()
-            totals = interface.statistics()
-        allocated, errors = totals.total_blocks, sum(totals.findings)
-        if before is not None and (before.allocated, before.errors) == (allocated, errors):
-            return before
-        return Reading(allocated, errors, interface.mark())
+            totals = self._totals.read()
+        return reading_of(totals, before)
+
+
+def reading_of(totals: StatisticsStructure, before: Reading | None) -> Reading:
+    """Return what the totals say; `before` itself when that is the same."""
+    # Bytes are compared faster than ten numbers are added.
+    allocated, errors = totals.total_blocks, bytes(totals.findings)
+    if before is not None and before.allocated == allocated and before.errors == errors:
+        return before
+    return Reading(allocated, errors, interface.mark())
 
 
 def _book(subject: Subject, error: dict[str, Any]) -> None:

@@ -1,0 +1,1 @@
+"""What `pytest --heapledger` costs a test suite."""

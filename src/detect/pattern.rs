@@ -159,7 +159,7 @@ mod tests {
             assert_eq!(around, [Some(0), Some(0)], "{length}");
             assert!(Around::is_intact(filled), "{length}");
             let mut damaged = filled.to_vec();
-            for place in 0..length {
+            for place in (0..length).step_by(1 + length / 64) {
                 damaged[place] ^= 0x40;
                 assert_eq!(Around::first_damaged(&damaged), Some(place));
                 damaged[place] ^= 0x40;

@@ -153,6 +153,14 @@ def test_as_a_guarded_program(group: Group, tmp_path: Path) -> None:
     assert complaints(complaint, chosen) == []
 
 
+@pytest.mark.parametrize("name", sorted(NOT_ALWAYS_SURVIVED))
+def test_what_a_program_may_not_survive_is_in_its_report(name: str, tmp_path: Path) -> None:
+    group = compiled(SUITE / "overflow.c", tmp_path)
+    (case,) = (case for case in group.cases if case.name == name)
+    _, found = run_and_read(group, case, tmp_path, "")
+    assert found == sorted(case.kinds)
+
+
 @pytest.mark.parametrize("side", ["right", "left"])
 def test_writes_beside_guarded_blocks(side: str, tmp_path: Path) -> None:
     group = compiled(GUARDED, tmp_path)
@@ -191,6 +199,16 @@ def run_program(
     group: Group, case: Case, folder: Path, options: str, expected: frozenset[str]
 ) -> str:
     """Run one function in a process of its own and return what is wrong, or nothing."""
+    finished, found = run_and_read(group, case, folder, options)
+    if finished.returncode or finished.stderr or f"ran {case.name}\n" not in finished.stdout:
+        return f"{case.name}: status {finished.returncode}, {finished.stderr}"
+    return "" if found == sorted(expected) else f"{case.name}: {found}, not {sorted(expected)}"
+
+
+def run_and_read(
+    group: Group, case: Case, folder: Path, options: str
+) -> tuple[subprocess.CompletedProcess[str], list[str]]:
+    """Run one function in a process of its own and return how it ended, and the kinds found."""
     report = folder / f"{case.name}.json"
     environment = {
         **os.environ,
@@ -205,7 +223,5 @@ def run_program(
         timeout=60,
         check=False,
     )
-    if finished.returncode or finished.stderr or f"ran {case.name}\n" not in finished.stdout:
-        return f"{case.name}: status {finished.returncode}, {finished.stderr}"
-    found = sorted({finding["kind"] for finding in json.loads(report.read_text())["findings"]})
-    return "" if found == sorted(expected) else f"{case.name}: {found}, not {sorted(expected)}"
+    findings = json.loads(report.read_text())["findings"] if report.exists() else []
+    return finished, sorted({finding["kind"] for finding in findings})

@@ -111,6 +111,27 @@ heapledger.check()
     assert (finding["kind"], finding["block"]["offset"]) == ("use-after-free", 20)
 
 
+@pytest.mark.parametrize("release_count", [0, 200], ids=["by this thread", "by all threads"])
+def test_a_write_is_found_at_the_next_of_every_so_many_events(
+    run: Callable[[str], dict[str, Any]], release_count: int
+) -> None:
+    said = run(f"""
+heapledger.start(scope="explicit", check_every=500)
+block = library.hl_malloc(48)
+library.hl_free(block)
+come_and_go({release_count})  # the thread hands its batch over
+ctypes.memset(block + 5, 7, 3)
+come_and_go(500)
+early = len(heapledger.findings())
+come_and_go(500)
+assert early == len(heapledger.findings()) == 1, early
+""")
+    (finding,) = said["findings"]
+    assert (finding["kind"], finding["block"]["offset"]) == ("use-after-free", 5)
+    assert finding["damage"]["before"]["event"] == "check"
+    assert said["stats"]["evicted_blocks"] == 0
+
+
 def test_a_double_free_is_one_after_thousands_of_releases(
     run: Callable[[str], dict[str, Any]],
 ) -> None:

@@ -121,8 +121,9 @@ fn deep_stacks_are_cut_and_their_inner_part_is_told_apart() {
     let codes = calls(&mut fake, PYTHON_FRAME_COUNT_MAX + 5);
     let capture = capture_of(&fake);
     let first = capture.here(EventPlace::UNKNOWN);
-    assert_eq!(functions(&capture).len(), PYTHON_FRAME_COUNT_MAX);
+    // Asked first: code that another test lets die has the next look read, and cut, the stack again.
     assert_eq!(capture.counters().stack_cut_count, 1);
+    assert_eq!(functions(&capture).len(), PYTHON_FRAME_COUNT_MAX);
     let frame = PYTHON_FRAME_COUNT_MAX - 1;
     fake.step(frame, &codes[codes.len() - 1 - frame], 4);
     assert_ne!(

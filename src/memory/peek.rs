@@ -64,6 +64,7 @@ pub fn words(bytes: &[u8]) -> impl Iterator<Item = usize> + '_ {
 
 /// Bytes that [`Ahead`] copies at a time.
 const AHEAD_BYTES: usize = 64 << 10;
+const PAGE_BYTES: usize = 4 << 10;
 
 /// Words for a reader who goes upwards through memory: what comes next has mostly been copied.
 #[derive(Debug)]
@@ -90,18 +91,31 @@ impl Ahead {
     pub fn pair(&mut self, place: usize) -> Option<[usize; 2]> {
         const PAIR: usize = 2 * size_of::<usize>();
         let copied = place.checked_sub(self.start);
-        if copied.is_none_or(|offset| offset + PAIR > self.bytes.len()) {
-            let length = self.end.checked_sub(place)?.min(AHEAD_BYTES);
-            self.start = place;
-            self.bytes.resize(length, 0);
-            if !peek(Address::new(place), &mut self.bytes) {
-                self.bytes.clear();
-                return None;
-            }
+        // Nobody may touch what follows, perhaps: then the rest of the page will do.
+        let page_rest = (PAGE_BYTES - place % PAGE_BYTES).max(PAIR);
+        if copied.is_none_or(|offset| offset + PAIR > self.bytes.len())
+            && !self.copy(place, AHEAD_BYTES)
+            && !self.copy(place, page_rest)
+        {
+            return None;
         }
         let offset = place - self.start;
         let mut pair = words(self.bytes.get(offset..offset + PAIR)?);
         Some([pair.next()?, pair.next()?])
+    }
+
+    /// Copies what lies at `place`; `false`, and nothing is copied, where that cannot be read.
+    fn copy(&mut self, place: usize, byte_max: usize) -> bool {
+        let Some(rest) = self.end.checked_sub(place) else {
+            return false;
+        };
+        self.start = place;
+        self.bytes.resize(rest.min(byte_max), 0);
+        let is_copied = peek(Address::new(place), &mut self.bytes);
+        if !is_copied {
+            self.bytes.clear();
+        }
+        is_copied
     }
 }
 
@@ -132,5 +146,20 @@ mod tests {
         assert_eq!(ahead.pair(end - 8), None);
         assert_eq!(ahead.pair(end + 8), None);
         assert_eq!(Ahead::until(4_096).pair(16), None);
+    }
+
+    #[test]
+    fn a_reader_gets_what_lies_in_front_of_memory_that_nobody_may_touch() {
+        let pages = crate::memory::pages::set_aside(2 * PAGE_BYTES).expect("address space");
+        // SAFETY: both pages are this test's.
+        assert!(unsafe { crate::memory::pages::open(pages, PAGE_BYTES) });
+        let start = pages.addr().get();
+        let mut ahead = Ahead::until(start + 2 * PAGE_BYTES);
+        assert_eq!(ahead.pair(start), Some([0, 0]));
+        assert_eq!(ahead.pair(start + PAGE_BYTES - 16), Some([0, 0]));
+        assert_eq!(ahead.pair(start + PAGE_BYTES - 8), None);
+        assert_eq!(ahead.pair(start + PAGE_BYTES), None);
+        // SAFETY: as above.
+        assert!(unsafe { crate::memory::pages::unmap(pages, 2 * PAGE_BYTES) });
     }
 }

@@ -1,4 +1,5 @@
 // Blocks whose only pointers stand in memory that nobody recorded, and that is released afterwards.
+#include <malloc.h>
 #include <pthread.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -43,6 +44,16 @@ void use_room(uintptr_t place)
 {
     count = 1;
     rooms[0] = (void **)place;
+}
+
+// A large block between the rooms and the end of the heap, released: nobody may touch its pages then.
+void close_above_rooms(void)
+{
+    mallopt(M_MMAP_THRESHOLD, 16 << 20);
+    void *volatile large = malloc(4 << 20);
+    void *volatile above = malloc(600);
+    free(large);
+    free(above);
 }
 
 void fill_rooms(void)

@@ -17,6 +17,8 @@ pub(super) mod pools;
 pub(super) use chunks::FAST_BIN_COUNT;
 
 use super::{Tracker, glibc, thread_cache};
+use crate::detect::closed::{self, Closed};
+use crate::ledger::BlockState;
 use crate::ledger::record::flag;
 use crate::memory::Address;
 use crate::memory::peek::{self, Ahead};
@@ -45,17 +47,28 @@ impl Tracker {
         }
         let mut margins = Margins::new(self.blocks_with_margins());
         let main_end = glibc::heap_end();
+        if let Some(heap) = up_to(main_end, mappings, &self.closed_pages()) {
+            unused.walk(heap, Kind::Main, &mut margins);
+            unused.fast.push(self.top.fast_bins());
+        }
         for mapping in mappings {
-            if mapping.end == main_end {
-                unused.walk(mapping.clone(), Kind::Main, &mut margins);
-                unused.fast.push(self.top.fast_bins());
-            }
             for place in arenas::places(mapping) {
                 unused.look_for_arena(place, mapping.end, &mut margins);
             }
         }
         unused.add_lists();
         unused
+    }
+
+    /// The pages of closed blocks, some of which may be open again.
+    fn closed_pages(&self) -> Vec<Range<usize>> {
+        let held = self.ledger.held_blocks().map(|(_, block)| block);
+        held.filter(|block| block.state == BlockState::Quarantined && Closed::takes(block.size))
+            .map(|block| {
+                let (start, end) = closed::whole_pages(block.address, block.size);
+                start..end
+            })
+            .collect()
     }
 
     /// The blocks on record behind which there is a margin.
@@ -65,6 +78,22 @@ impl Tracker {
             .map(|block| block.address.get()..block.address.offset_by(block.size.get()).get())
             .collect()
     }
+}
+
+/// The heap that ends at `end`: the mapping that does, and those below it as long as nothing but
+/// closed pages lies between.
+fn up_to(end: usize, mappings: &[Range<usize>], closed: &[Range<usize>]) -> Option<Range<usize>> {
+    let mut below = mappings.iter().rev().skip_while(|one| one.end != end);
+    let mut heap = below.next()?.clone();
+    for mapping in below {
+        let gap = mapping.end..heap.start;
+        let is_closed = |pages: &Range<usize>| pages.start <= gap.start && gap.end <= pages.end;
+        if !closed.iter().any(is_closed) {
+            break;
+        }
+        heap.start = mapping.start;
+    }
+    Some(heap)
 }
 
 impl Unused {
@@ -156,6 +185,25 @@ impl Margins {
 #[cfg(all(test, not(any(loom, miri))))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_heap_goes_on_below_closed_pages_and_ends_at_any_other_gap() {
+        let mappings = [
+            0x1000..0x2000,
+            0x3000..0x4000,
+            0x6000..0x7000,
+            0x9000..0xa000,
+        ];
+        let closed = [0x4000..0x6000, 0x2000..0x2800];
+        let heap = |end| up_to(end, &mappings, &closed);
+        assert_eq!(heap(0x7000), Some(0x3000..0x7000));
+        assert_eq!(heap(0x2000), Some(0x1000..0x2000));
+        assert_eq!(heap(0xa000), Some(0x9000..0xa000));
+        assert_eq!(heap(0xb000), None);
+        let opened_again = 0x3800..0x6800;
+        let heap = up_to(0x7000, &mappings, std::slice::from_ref(&opened_again));
+        assert_eq!(heap, Some(0x3000..0x7000));
+    }
 
     #[test]
     fn margins_are_those_of_blocks_that_begin_where_chunks_do() {

@@ -1,7 +1,10 @@
 //! The session: its options, who is told of findings, and life across fork and exit.
 //!
-//! From here upwards `parking_lot` and `tracing` may be used: nothing in this file runs for an
-//! event that is no finding, except [`Session::is_on`] and [`Session::scope`].
+//! From here upwards `tracing` may be used: nothing in this file runs for an event that is no finding,
+//! except [`Session::is_on`] and [`Session::scope`].
+//!
+//! The state's lock is held across a fork, so it is one that a child can let go. `parking_lot`'s is
+//! not: it hands the lock to a thread that waits for it, which the child does not have.
 
 use super::guarded::HeldGuarded;
 use super::options::Options;
@@ -16,11 +19,12 @@ use crate::detect::store::HeldFindings;
 use crate::ledger::Epoch;
 use crate::ledger::families::HeldFamilies;
 use crate::memory::loaded_list;
+use crate::memory::lock::Lock;
 use crate::memory::reentry::{OurOwnWork, as_the_program};
 use crate::memory::sync::{AtomicU32, Ordering};
-use parking_lot::{Mutex, MutexGuard};
 use std::cell::RefCell;
 use std::mem::ManuallyDrop;
+use std::sync::MutexGuard;
 use std::time::{Instant, SystemTime};
 
 /// Notes of trouble kept for the report.
@@ -70,7 +74,7 @@ pub struct Session {
     /// Blocks up to this epoch are not this session's leaks.
     baseline: AtomicU32,
     process: AtomicU32,
-    state: Mutex<State>,
+    state: Lock<State>,
 }
 
 /// Why a session cannot be started or stopped.
@@ -93,7 +97,7 @@ impl Session {
             baseline: AtomicU32::new(0),
             process: AtomicU32::new(0),
             death: AtomicU32::new(0),
-            state: Mutex::new(State {
+            state: Lock::new(State {
                 options,
                 started: SystemTime::now(),
                 began: Instant::now(),

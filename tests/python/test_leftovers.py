@@ -84,10 +84,15 @@ def test_what_a_dead_object_of_python_held_keeps_nothing(tmp_path: Path) -> None
 
 def test_a_damaged_heap_is_searched_as_if_all_of_it_were_used(tmp_path: Path) -> None:
     library = compile_plain("leftovers.c", tmp_path)
-    source = IN_HEAP.format(library=str(library), rooms=(20, 2_000, True), where="")
+    source = IN_HEAP.format(library=str(library), rooms=(20, 2_000, True), where="").replace(
+        "library.make_rooms(",
+        "library.make_place_to_damage.restype = ctypes.c_size_t\n"
+        "damaged = library.make_place_to_damage()\n"
+        "library.make_rooms(",
+    )
     damage = """
 library.release_rooms()
-place = ctypes.c_size_t.from_address(ctypes.c_size_t.in_dll(library, "walls").value - 8)
+place = ctypes.c_size_t.from_address(damaged - 8)
 before, place.value = place.value, 0x4343434343434343
 report = heapledger.report("json")
 place.value = before

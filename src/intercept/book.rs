@@ -11,7 +11,7 @@ use super::targets::Variant;
 pub(super) struct PatchedSlot {
     /// Where the slot is.
     pub(super) address: usize,
-    /// What it held.
+    /// What it held, or what it would hold once bound.
     pub(super) original: usize,
     /// Whose entry it holds now.
     pub(super) function: Function,

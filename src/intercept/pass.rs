@@ -192,7 +192,9 @@ impl<'list> Pass<'list> {
             let Some((function, address)) = wanted(image, &entry) else {
                 continue;
             };
-            match self.rewrite_slot(book, place, (function, address), &mut opened) {
+            let is_bound_late = entry.kind() == relocation::JUMP_SLOT;
+            let slot = (function, address, is_bound_late);
+            match self.rewrite_slot(book, place, slot, &mut opened) {
                 SlotOutcome::NotRelocated => complete = false,
                 SlotOutcome::Ours | SlotOutcome::NotWanted | SlotOutcome::LeftAlone => {}
             }
@@ -204,7 +206,7 @@ impl<'list> Pass<'list> {
         &self,
         book: &mut Book,
         place: usize,
-        (function, address): (Function, usize),
+        (function, address, is_bound_late): (Function, usize, bool),
         opened: &mut Option<Opened>,
     ) -> SlotOutcome {
         let Some(image) = self.images.get(place) else {
@@ -241,9 +243,11 @@ impl<'list> Pass<'list> {
             // Bound by another thread this very moment: the second look finds the final value.
             return SlotOutcome::NotRelocated;
         }
+        // In the place of a stub that has ld.so bind the slot the function is put back. A thread that
+        // ran into the stub would bind the slot after the next start, and take our entry away.
         let note = PatchedSlot {
             address,
-            original: held,
+            original: if is_bound_late { real } else { held },
             function,
             variant,
         };

@@ -13,8 +13,7 @@ from compiling import ROOT, compile_program
 if TYPE_CHECKING:
     from pathlib import Path
 
-# By hand 40 and more. About one run of a hundred then ends in a damaged heap, which is not
-# explained yet (docs/reliability.md, limits).
+# By hand 40 and more: see the limits in docs/reliability.md.
 START_COUNT = int(os.environ.get("HEAPLEDGER_STARTS", "8"))
 NOTHING = "findings 0, contents lost 0, ill children 0, refused 0\n"
 

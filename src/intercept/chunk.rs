@@ -7,7 +7,7 @@
 #![expect(unsafe_code, reason = "reads glibc's words around a block")]
 
 use crate::memory::Address;
-use crate::memory::peek::{Answer, ask, peek};
+use crate::memory::peek::{Answer, ask, peek, word_at};
 use crate::tracker::allocate::margin_max;
 use crate::tracker::thread_cache;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -184,13 +184,8 @@ fn released_key(byte_count: usize) -> usize {
     let place = Address::of(block.cast::<u8>()).offset_by(size_of::<usize>());
     // SAFETY: the block came from malloc a moment ago; null is allowed.
     unsafe { libc::free(block) };
-    let mut key = [0; size_of::<usize>()];
     // Through the kernel: the memory is no longer ours to read.
-    if peek(place, &mut key) {
-        usize::from_ne_bytes(key)
-    } else {
-        0
-    }
+    word_at(place.get()).unwrap_or(0)
 }
 
 /// Whether glibc certainly has the block at `block` back: a chunk in this thread's cache, one that

@@ -54,6 +54,13 @@ pub fn ask(from: Address, into: &mut [u8]) -> Answer {
     }
 }
 
+/// The word at `place`; `None` where it cannot be read.
+#[must_use]
+pub fn word_at(place: usize) -> Option<usize> {
+    let mut word = [0; size_of::<usize>()];
+    peek(Address::new(place), &mut word).then(|| usize::from_ne_bytes(word))
+}
+
 /// The whole words of copied bytes.
 pub fn words(bytes: &[u8]) -> impl Iterator<Item = usize> + '_ {
     bytes
@@ -132,6 +139,9 @@ mod tests {
         assert_eq!(ask(Address::new(16), &mut copy), Answer::Unreadable);
         assert!(!peek(Address::new(16), &mut copy));
         assert!(!peek(Address::new(usize::MAX - 4), &mut copy));
+        let word = 0x1234_usize;
+        assert_eq!(word_at((&raw const word).addr()), Some(word));
+        assert_eq!(word_at(16), None);
     }
 
     #[test]

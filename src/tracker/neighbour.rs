@@ -20,7 +20,7 @@ use crate::detect::size_word::{self, SizeWord};
 use crate::ledger::record::flag;
 use crate::ledger::{BlockRecord, Found};
 use crate::memory::Address;
-use crate::memory::peek::peek;
+use crate::memory::peek::word_at;
 use crate::memory::reentry::OurOwnWork;
 
 /// How far back the block in front is looked for. Larger ones are mappings of their own.
@@ -184,11 +184,7 @@ fn is_front_free(block: Address) -> bool {
     const WORD: usize = size_of::<usize>();
     const CHUNK_BYTE_MIN: usize = 32;
     const FLAG_BITS: usize = 7;
-    let word_before = |distance: usize| {
-        let mut word = [0; WORD];
-        let place = block.get().checked_sub(distance)?;
-        peek(Address::new(place), &mut word).then(|| usize::from_ne_bytes(word))
-    };
+    let word_before = |distance| word_at(block.get().checked_sub(distance)?);
     let Some(at_end) = word_before(2 * WORD) else {
         return false;
     };

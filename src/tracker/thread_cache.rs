@@ -12,7 +12,7 @@
 )]
 
 use crate::memory::Address;
-use crate::memory::peek::peek;
+use crate::memory::peek::{peek, word_at};
 use crate::memory::thread_local::thread_pointer;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -129,11 +129,6 @@ fn list_number(chunk_byte_count: usize) -> Option<usize> {
 /// glibc's mixing of a link with the place it stands at; twice gives the link again.
 fn mixed(link: usize, place: usize) -> usize {
     link ^ (place >> 12)
-}
-
-fn word_at(place: usize) -> Option<usize> {
-    let mut word = [0; WORD];
-    peek(Address::new(place), &mut word).then(|| usize::from_ne_bytes(word))
 }
 
 /// Releases two blocks of a size and looks where they turn up.

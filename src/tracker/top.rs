@@ -14,7 +14,7 @@
 use super::glibc;
 use super::unused::{FAST_BIN_COUNT, fast_bins_at};
 use crate::memory::Address;
-use crate::memory::peek::peek;
+use crate::memory::peek::word_at;
 use crate::memory::sync::{AtomicUsize, Ordering};
 
 const PAGE: usize = 4_096;
@@ -140,11 +140,6 @@ impl TopChunk {
 #[inline]
 fn is_whole(top: usize, size: usize) -> bool {
     top.wrapping_add(size) % PAGE == PREVIOUS_IN_USE && size >> SIZE_BIT_COUNT == 0
-}
-
-fn word_at(address: usize) -> Option<usize> {
-    let mut word = [0; size_of::<usize>()];
-    peek(Address::new(address), &mut word).then(|| usize::from_ne_bytes(word))
 }
 
 #[cfg(all(test, not(any(loom, miri))))]

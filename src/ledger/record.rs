@@ -19,6 +19,7 @@ use super::{BlockState, Epoch, FamilyId, StackId, ThreadNumber};
 use crate::memory::sync::{AtomicU16, AtomicU32, AtomicU64, Ordering, fence, spin};
 use crate::memory::table::Zeroed;
 use crate::memory::{Address, ByteCount};
+use std::ops::Range;
 
 /// How often a reader tries to get a copy that nobody changed meanwhile.
 const READ_TRY_COUNT: usize = 64;
@@ -76,6 +77,14 @@ pub struct BlockRecord {
     pub released_by: ThreadNumber,
     /// [`flag`] bits.
     pub flags: u32,
+}
+
+impl BlockRecord {
+    /// The bytes that the program asked for.
+    #[must_use]
+    pub fn range(&self) -> Range<usize> {
+        self.address.get()..self.address.offset_by(self.size.get()).get()
+    }
 }
 
 /// A new block, before it has a record.

@@ -107,14 +107,10 @@ impl Search {
     ) -> bool {
         let mut words = Vec::new();
         for (block, holding) in others {
-            let start = block.address;
             words.clear();
-            self.words_of(
-                start.get()..start.offset_by(block.size.get()).get(),
-                &mut words,
-            );
+            self.words_of(block.range(), &mut words);
             let is_related = |stack| capture.are_by_one_module(stack, block.allocated);
-            distances.look(start.get(), &words, holding, is_related);
+            distances.look(block.address.get(), &words, holding, is_related);
         }
         let mut is_any_reached = false;
         for (start, holding) in distances.whole_groups() {

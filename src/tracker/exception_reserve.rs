@@ -35,8 +35,7 @@ fn is_described_by(block: &BlockRecord, pool: &[usize]) -> bool {
     let [free, start, size] = pool else {
         return false;
     };
-    let end = block.address.offset_by(block.size.get()).get();
-    let is_inside = (block.address.get()..end).contains(free);
+    let is_inside = block.range().contains(free);
     *start == block.address.get() && *size == block.size.get() && (*free == 0 || is_inside)
 }
 

@@ -125,9 +125,7 @@ impl Tracker {
             .ledger
             .held_blocks()
             .filter(|(_, record)| record.state == BlockState::Quarantined);
-        withheld.map(|(_, record)| {
-            record.address.get()..record.address.offset_by(record.size.get()).get()
-        })
+        withheld.map(|(_, record)| record.range())
     }
 }
 

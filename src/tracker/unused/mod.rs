@@ -75,7 +75,7 @@ impl Tracker {
     fn blocks_with_margins(&self) -> Vec<Range<usize>> {
         let held = self.ledger.held_blocks().map(|(_, block)| block);
         held.filter(|block| block.flags & flag::REDZONE != 0)
-            .map(|block| block.address.get()..block.address.offset_by(block.size.get()).get())
+            .map(|block| block.range())
             .collect()
     }
 }

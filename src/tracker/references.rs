@@ -77,10 +77,7 @@ impl Tracker {
         let walk = Walk::over(nodes().map(|block| (block.address, block.size)));
         let mut search = Search {
             walk,
-            passed_over: self
-                .withheld_extents()
-                .chain(self.ended_threads.stacks())
-                .collect(),
+            passed_over: Vec::new(),
             copied_byte_count: 0,
             is_complete: true,
             buffer: vec![0; CHUNK_BYTES],
@@ -179,6 +176,8 @@ impl Search {
             return Vec::new();
         };
         let mut passed_over = std::mem::take(&mut self.passed_over);
+        passed_over.extend(tracker.withheld_extents());
+        passed_over.extend(tracker.ended_threads.stacks());
         let stack = mappings.iter().find(|range| range.contains(&here.get()));
         passed_over.extend(stack.map(|stack| stack.start..end_of_dead_stack(stack, here)));
         passed_over.extend(own);

@@ -5,7 +5,7 @@
     reason = "looks at blocks whose memory the caller knows to be there"
 )]
 
-use super::{poison, redzone, size_word};
+use super::{pattern, poison, redzone, size_word};
 use crate::ledger::record::flag;
 use crate::ledger::{BlockRecord, BlockState};
 use crate::memory::ByteCount;
@@ -201,9 +201,9 @@ impl<'bytes> Copied<'bytes> {
 pub unsafe fn around_guarded(record: &BlockRecord) -> Damage {
     let [before, behind] = redzone::guarded_parts(record.address, record.size);
     // SAFETY: the caller's duties.
-    let before_bytes = unsafe { redzone::bytes(before) };
+    let before_bytes = unsafe { pattern::bytes(before) };
     // SAFETY: the caller's duties.
-    let behind_bytes = unsafe { redzone::bytes(behind) };
+    let behind_bytes = unsafe { pattern::bytes(behind) };
     Damage {
         before: broken_before(before_bytes),
         behind: redzone::broken_redzone(behind_bytes, record.size),

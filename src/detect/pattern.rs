@@ -6,6 +6,7 @@
 #![expect(unsafe_code, reason = "fills memory that its callers own")]
 
 use super::imprint::Imprint;
+use crate::memory::Address;
 
 /// Bytes filled at a time.
 const STEP_BYTE_COUNT: usize = 16;
@@ -34,7 +35,8 @@ impl<const BYTE: u8> Pattern<BYTE> {
     /// # Safety
     /// * `length` bytes from `start` on are the caller's to write.
     #[inline]
-    pub(super) unsafe fn fill(start: *mut u8, length: usize) {
+    pub(super) unsafe fn fill(start: Address, length: usize) {
+        let start = std::ptr::with_exposed_provenance_mut::<u8>(start.get());
         let Some(last) = length.checked_sub(STEP_BYTE_COUNT) else {
             // SAFETY: the caller's duty.
             unsafe { Self::fill_less_than_a_step(start, length) };
@@ -140,6 +142,18 @@ impl<const BYTE: u8> Pattern<BYTE> {
     }
 }
 
+/// What lies in filled memory, by its start and length.
+///
+/// # Safety
+/// * The bytes are allocated and have been filled, and nobody may write to them.
+#[inline]
+pub(super) unsafe fn bytes<'block>((start, length): (Address, usize)) -> &'block [u8] {
+    let start = std::ptr::with_exposed_provenance::<u8>(start.get());
+    // SAFETY: the caller's duty; a program that writes to them at this moment commits the error that
+    // is being looked for.
+    unsafe { std::slice::from_raw_parts(start, length) }
+}
+
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
@@ -150,6 +164,7 @@ mod tests {
             let mut memory = vec![0_u8; length + 2];
             // SAFETY: the vector has these bytes.
             let start = unsafe { memory.as_mut_ptr().add(1) };
+            let start = Address::new(start.expose_provenance());
             // SAFETY: as above.
             unsafe { Around::fill(start, length) };
             let (around, filled) = (

@@ -8,7 +8,7 @@
 
 use super::closed::{self, Closed};
 use super::imprint::Imprint;
-use super::pattern::Released;
+use super::pattern::{Released, bytes};
 use crate::memory::{Address, ByteCount};
 
 /// Bytes of a released block that are filled and checked at its start, and again at its end: filling
@@ -63,9 +63,8 @@ pub fn poisoned_parts(block: Address, size: ByteCount) -> [(usize, usize); 2] {
 #[inline]
 pub unsafe fn poison(block: Address, size: ByteCount) {
     if size.get() <= POISON_BYTE_MAX {
-        let start = std::ptr::with_exposed_provenance_mut::<u8>(block.get());
         // SAFETY: as below; the whole block is one part.
-        unsafe { Released::fill(start, size.get()) };
+        unsafe { Released::fill(block, size.get()) };
     } else {
         // SAFETY: the caller's duties.
         unsafe { poison_ends(block, size) };
@@ -77,9 +76,8 @@ pub unsafe fn poison(block: Address, size: ByteCount) {
 #[inline(never)]
 unsafe fn poison_ends(block: Address, size: ByteCount) {
     for (start, length) in poisoned_parts(block, size) {
-        let start = std::ptr::with_exposed_provenance_mut::<u8>(block.offset_by(start).get());
         // SAFETY: the block has at least `size` bytes, and the program has given them up.
-        unsafe { Released::fill(start, length) };
+        unsafe { Released::fill(block.offset_by(start), length) };
     }
 }
 
@@ -94,10 +92,8 @@ pub unsafe fn is_intact_inside(block: Address, size: ByteCount) -> bool {
         // SAFETY: the caller's duties.
         return unsafe { damage_inside(block, size) }.is_none();
     }
-    let bytes = std::ptr::with_exposed_provenance::<u8>(block.get());
     // SAFETY: as in `damage_inside`; the whole block is one part.
-    let bytes = unsafe { std::slice::from_raw_parts(bytes, size.get()) };
-    Released::is_intact(bytes)
+    Released::is_intact(unsafe { bytes((block, size.get())) })
 }
 
 /// What was written after the release.
@@ -110,11 +106,8 @@ pub unsafe fn damage_inside(block: Address, size: ByteCount) -> Option<Broken> {
     poisoned_parts(block, size)
         .into_iter()
         .find_map(|(start, length)| {
-            let bytes = std::ptr::with_exposed_provenance::<u8>(block.offset_by(start).get());
-            // SAFETY: the bytes stay allocated while the block is withheld; a program that writes to
-            // them at this moment commits the error that is being looked for.
-            let bytes = unsafe { std::slice::from_raw_parts(bytes, length) };
-            broken_poison(bytes, start)
+            // SAFETY: the bytes stay allocated while the block is withheld.
+            broken_poison(unsafe { bytes((block.offset_by(start), length)) }, start)
         })
 }
 

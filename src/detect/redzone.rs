@@ -9,7 +9,7 @@
 
 use super::guard::PAGE;
 use super::imprint::Imprint;
-use super::pattern::Around;
+use super::pattern::{Around, bytes};
 use super::size_word::SizeWord;
 use crate::memory::{Address, ByteCount};
 
@@ -102,7 +102,6 @@ pub fn extent(block: Address, size: ByteCount, remembered: SizeWord) -> (Address
 #[inline]
 pub unsafe fn arm(block: Address, size: ByteCount, remembered: SizeWord) {
     let (start, length) = extent(block, size, remembered);
-    let start = std::ptr::with_exposed_provenance_mut::<u8>(start.get());
     // SAFETY: the bytes belong to the block's chunk, and the program may not touch them.
     unsafe { Around::fill(start, length) };
 }
@@ -123,7 +122,6 @@ pub fn guarded_parts(block: Address, size: ByteCount) -> [(Address, usize); 2] {
 /// * `block` was placed by [`super::guard`], its pages are open, and nobody else knows it.
 pub unsafe fn arm_guarded(block: Address, size: ByteCount) {
     for (start, length) in guarded_parts(block, size) {
-        let start = std::ptr::with_exposed_provenance_mut::<u8>(start.get());
         // SAFETY: the bytes lie in the open pages of the block, outside of it.
         unsafe { Around::fill(start, length) };
     }
@@ -155,16 +153,6 @@ pub unsafe fn damage_behind(
 ) -> Option<Behind> {
     // SAFETY: the caller's duties.
     broken_redzone(unsafe { bytes(extent(block, size, remembered)) }, size)
-}
-
-/// # Safety
-/// * The bytes are allocated and have been filled, and nobody may write to them.
-#[inline]
-pub(super) unsafe fn bytes<'block>((start, length): (Address, usize)) -> &'block [u8] {
-    let start = std::ptr::with_exposed_provenance::<u8>(start.get());
-    // SAFETY: the caller's duty; a program that writes to them at this moment commits the error that
-    // is being looked for.
-    unsafe { std::slice::from_raw_parts(start, length) }
 }
 
 #[cfg(all(test, not(loom)))]

@@ -23,25 +23,34 @@ const CONTENT_BYTE_MAX: usize = 64;
 
 /// Gives names to the numbers in findings, and remembers what it has learned from the ledger.
 #[derive(Debug)]
-struct Names<'a>(&'a Tracker, OnceCell<Lessons>);
+struct Names<'a> {
+    tracker: &'a Tracker,
+    lessons: OnceCell<Lessons>,
+    /// Asked of the session once, which copies all its options for an answer.
+    tells_contents: OnceCell<bool>,
+}
 
 impl<'a> Names<'a> {
     fn of(tracker: &'a Tracker) -> Self {
-        Self(tracker, OnceCell::new())
+        Self {
+            tracker,
+            lessons: OnceCell::new(),
+            tells_contents: OnceCell::new(),
+        }
     }
 
     fn usual_release(&self, allocated: StackId) -> Option<UsualRelease> {
-        let capture = self.0.capture();
+        let capture = self.tracker.capture();
         let lessons = self
-            .1
-            .get_or_init(|| Lessons::from_blocks(capture, self.0.ledger().blocks()));
+            .lessons
+            .get_or_init(|| Lessons::from_blocks(capture, self.tracker.ledger().blocks()));
         lessons.usual_release(capture, allocated, |stack| self.frames(stack))
     }
 }
 
 impl Resolver for Names<'_> {
     fn frames(&self, stack: StackId) -> Vec<Frame> {
-        self.0
+        self.tracker
             .capture()
             .frames(stack)
             .into_iter()
@@ -50,7 +59,7 @@ impl Resolver for Names<'_> {
     }
 
     fn foreign_function(&self, stack: StackId) -> Option<ForeignFunction> {
-        let found = self.0.capture().foreign_function(stack)?;
+        let found = self.tracker.capture().foreign_function(stack)?;
         Some(ForeignFunction {
             library: found.library,
             name: found.name,
@@ -58,7 +67,10 @@ impl Resolver for Names<'_> {
     }
 
     fn is_plain_program(&self) -> bool {
-        matches!(self.0.capture().python_status(), PythonStatus::NotPython)
+        matches!(
+            self.tracker.capture().python_status(),
+            PythonStatus::NotPython
+        )
     }
 
     fn library_at(&self, place: Address) -> Option<String> {
@@ -66,23 +78,24 @@ impl Resolver for Names<'_> {
     }
 
     fn family_name(&self, family: FamilyId) -> String {
-        self.0.families().names(family).family
+        self.tracker.families().names(family).family
     }
 
     fn allocate_name(&self, family: FamilyId) -> String {
-        self.0.families().names(family).allocate
+        self.tracker.families().names(family).allocate
     }
 
     fn release_name(&self, family: FamilyId) -> String {
-        self.0.families().names(family).release
+        self.tracker.families().names(family).release
     }
 
     fn tells_contents(&self) -> bool {
-        self.0.session().options().contents
+        let ask = || self.tracker.session().options().contents;
+        *self.tells_contents.get_or_init(ask)
     }
 
     fn contents(&self, block: &BlockFacts) -> Vec<u8> {
-        let is_same = self.0.block_at(block.address).is_some_and(|now| {
+        let is_same = self.tracker.block_at(block.address).is_some_and(|now| {
             now.state == BlockState::Live
                 && (now.address, now.size, now.allocated)
                     == (block.address, block.size, block.allocated)
@@ -100,9 +113,9 @@ impl Resolver for Names<'_> {
         let allocated = finding.block.map(|block| block.allocated);
         let leaked =
             allocated.filter(|stack| stack.is_known() && finding.kind == FindingKind::Leak);
-        let inside = leaked.map(|stack| self.0.findings().interior_release_count(stack));
+        let inside = leaked.map(|stack| self.tracker.findings().interior_release_count(stack));
         Learned {
-            result_was_copied: leaked.is_some_and(|stack| self.0.is_copied_result(stack)),
+            result_was_copied: leaked.is_some_and(|stack| self.tracker.is_copied_result(stack)),
             interior_release_count: inside.unwrap_or(0),
             usual_release: leaked.and_then(|stack| self.usual_release(stack)),
         }

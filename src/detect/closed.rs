@@ -8,10 +8,10 @@
 //! Places change under a lock; the signal handler only reads them, and opens pages.
 
 use super::closing::Method;
-use super::guard::PAGE;
 use crate::ledger::Ticket;
 use crate::ledger::word::Word;
 use crate::memory::lock::Lock;
+use crate::memory::pages::PAGE;
 use crate::memory::{Address, ByteCount, pages};
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{MutexGuard, OnceLock};

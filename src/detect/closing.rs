@@ -5,8 +5,7 @@
 
 #![expect(unsafe_code, reason = "closes and opens pages of its callers")]
 
-use super::guard::PAGE;
-use crate::memory::pages;
+use crate::memory::pages::{self, PAGE};
 use crate::memory::refusal::{Request, is_refused};
 
 const GUARD_INSTALL: i32 = 102;

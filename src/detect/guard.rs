@@ -15,8 +15,9 @@ use super::closing::Method;
 use crate::ledger::Ticket;
 use crate::ledger::word::Word;
 use crate::memory::lock::Lock;
+use crate::memory::pages::{self, PAGE};
 use crate::memory::table::{Table, Zeroed};
-use crate::memory::{Address, ByteCount, pages};
+use crate::memory::{Address, ByteCount};
 use std::sync::MutexGuard;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
@@ -26,8 +27,6 @@ pub struct HeldQueues<'a> {
     _guards: Vec<MutexGuard<'a, Queue>>,
 }
 
-/// Bytes of a page.
-pub const PAGE: usize = 4_096;
 /// The largest block that is guarded.
 pub const GUARDED_BYTE_MAX: usize = PAGE << (CLASS_COUNT - 1);
 /// Pages opened for an access that went on, until they are closed again.

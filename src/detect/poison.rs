@@ -9,6 +9,7 @@
 use super::closed::{self, Closed};
 use super::imprint::Imprint;
 use super::pattern::{Released, bytes};
+use crate::memory::pages::PAGE;
 use crate::memory::{Address, ByteCount};
 
 /// Bytes of a released block that are filled and checked at its start, and again at its end: filling
@@ -17,7 +18,7 @@ use crate::memory::{Address, ByteCount};
 pub const POISON_BYTE_MAX: usize = 2_048;
 
 /// The longest filled part: less than a page at an end of a closed block.
-pub const POISON_PART_BYTE_MAX: usize = super::guard::PAGE;
+pub const POISON_PART_BYTE_MAX: usize = PAGE;
 const _: () = assert!(POISON_BYTE_MAX <= POISON_PART_BYTE_MAX);
 
 /// Damage in a filled block, or in the word in front of one.

@@ -7,10 +7,10 @@
 
 #![expect(unsafe_code, reason = "fills what lies around the program's blocks")]
 
-use super::guard::PAGE;
 use super::imprint::Imprint;
 use super::pattern::{Around, bytes};
 use super::size_word::SizeWord;
+use crate::memory::pages::PAGE;
 use crate::memory::{Address, ByteCount};
 
 /// The shortest redzone, asked for in addition to every block.

@@ -18,6 +18,7 @@ use super::imprint::Imprint;
 use super::poison::Broken;
 use super::redzone::{REDZONE_BYTE_COUNT, REDZONE_BYTE_MAX};
 use crate::ledger::record::flag;
+use crate::memory::pages::PAGE;
 use crate::memory::{Address, ByteCount};
 
 /// Larger pieces of the heap are not checked. glibc makes few: from 32 MiB on, blocks are mappings.
@@ -34,7 +35,6 @@ const MAPPED_ENDS: u32 = 2;
 const REMEMBERED_MAX: u32 = u32::MAX >> flag::BIT_COUNT;
 const _: () = assert!(CHUNK_BYTE_MAX > 24 << 20 && MAPPED_CHUNK_BYTE_MAX == 512 << 20);
 
-const PAGE: usize = super::guard::PAGE;
 const CHUNK_UNIT: usize = 16;
 /// Bytes from a chunk's start to its block.
 const HEADER_BYTE_COUNT: usize = 16;

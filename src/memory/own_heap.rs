@@ -160,6 +160,6 @@ unsafe impl dlmalloc::Allocator for OwnPages {
     }
 
     fn page_size(&self) -> usize {
-        4_096
+        pages::PAGE
     }
 }

@@ -7,6 +7,9 @@ use super::refusal::{Request, is_refused};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+/// Bytes of a page.
+pub const PAGE: usize = 4_096;
+
 /// Maps `byte_count` zeroed, readable and writable bytes, committed by the kernel on first touch.
 ///
 /// `None` when the kernel refuses (address space or overcommit limits) or `byte_count` is zero:

@@ -3,6 +3,7 @@
 #![expect(unsafe_code, reason = "process_vm_readv is a foreign call")]
 
 use super::Address;
+use super::pages::PAGE;
 use super::refusal::{Request, is_refused};
 
 /// What came of the question for some bytes.
@@ -71,7 +72,6 @@ pub fn words(bytes: &[u8]) -> impl Iterator<Item = usize> + '_ {
 
 /// Bytes that [`Ahead`] copies at a time.
 const AHEAD_BYTES: usize = 64 << 10;
-const PAGE_BYTES: usize = 4 << 10;
 
 /// Words for a reader who goes upwards through memory: what comes next has mostly been copied.
 #[derive(Debug)]
@@ -99,7 +99,7 @@ impl Ahead {
         const PAIR: usize = 2 * size_of::<usize>();
         let copied = place.checked_sub(self.start);
         // Nobody may touch what follows, perhaps: then the rest of the page will do.
-        let page_rest = (PAGE_BYTES - place % PAGE_BYTES).max(PAIR);
+        let page_rest = (PAGE - place % PAGE).max(PAIR);
         if copied.is_none_or(|offset| offset + PAIR > self.bytes.len())
             && !self.copy(place, AHEAD_BYTES)
             && !self.copy(place, page_rest)
@@ -129,6 +129,7 @@ impl Ahead {
 #[cfg(all(test, not(any(loom, miri))))]
 mod tests {
     use super::*;
+    use crate::memory::pages;
 
     #[test]
     fn readable_bytes_are_copied_and_others_refused() {
@@ -160,16 +161,16 @@ mod tests {
 
     #[test]
     fn a_reader_gets_what_lies_in_front_of_memory_that_nobody_may_touch() {
-        let pages = crate::memory::pages::set_aside(2 * PAGE_BYTES).expect("address space");
+        let pages = pages::set_aside(2 * PAGE).expect("address space");
         // SAFETY: both pages are this test's.
-        assert!(unsafe { crate::memory::pages::open(pages, PAGE_BYTES) });
+        assert!(unsafe { pages::open(pages, PAGE) });
         let start = pages.addr().get();
-        let mut ahead = Ahead::until(start + 2 * PAGE_BYTES);
+        let mut ahead = Ahead::until(start + 2 * PAGE);
         assert_eq!(ahead.pair(start), Some([0, 0]));
-        assert_eq!(ahead.pair(start + PAGE_BYTES - 16), Some([0, 0]));
-        assert_eq!(ahead.pair(start + PAGE_BYTES - 8), None);
-        assert_eq!(ahead.pair(start + PAGE_BYTES), None);
+        assert_eq!(ahead.pair(start + PAGE - 16), Some([0, 0]));
+        assert_eq!(ahead.pair(start + PAGE - 8), None);
+        assert_eq!(ahead.pair(start + PAGE), None);
         // SAFETY: as above.
-        assert!(unsafe { crate::memory::pages::unmap(pages, 2 * PAGE_BYTES) });
+        assert!(unsafe { pages::unmap(pages, 2 * PAGE) });
     }
 }

@@ -10,6 +10,7 @@
 )]
 
 use super::loaded_list::Reading;
+use super::pages::PAGE;
 use std::ffi::{c_int, c_void};
 use std::fs::File;
 use std::ops::Range;
@@ -18,7 +19,6 @@ use std::os::unix::fs::FileExt;
 /// Bytes of one entry of `/proc/self/pagemap`, and the bits that say that a page has content.
 const ENTRY_BYTES: usize = size_of::<u64>();
 const PRESENT_OR_SWAPPED: u64 = 0b11 << 62;
-const PAGE: usize = 4_096;
 /// Pages asked about at a time.
 const PAGE_COUNT_MAX: usize = 128;
 

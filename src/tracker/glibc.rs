@@ -4,6 +4,7 @@
 
 use crate::detect::size_word;
 use crate::memory::Address;
+use crate::memory::pages::PAGE;
 use crate::memory::peek::peek;
 use std::ffi::c_void;
 
@@ -63,7 +64,6 @@ pub(super) unsafe fn release(block: Address) {
 /// Allocates `byte_count` bytes and copies there what can be read, page by page, of a block whose size
 /// is not known.
 pub(super) fn allocate_copy(from: Address, byte_count: usize) -> Option<Address> {
-    const PAGE: usize = 4096;
     let to = allocate(byte_count)?;
     let mut done = 0;
     while done < byte_count {

@@ -27,6 +27,7 @@ use crate::detect::reach::{Holding, Walk, is_carved_up};
 use crate::ledger::record::flag;
 use crate::ledger::{BlockRecord, BlockState, Epoch, FamilyId};
 use crate::memory::lock::Lock;
+use crate::memory::pages::PAGE;
 use crate::memory::peek::{self, peek};
 use crate::memory::sync::{AtomicU64, Ordering};
 use crate::memory::writable::{self, TouchedPages};
@@ -37,7 +38,6 @@ use std::sync::MutexGuard;
 const WORD: usize = size_of::<usize>();
 /// Bytes copied at a time.
 const CHUNK_BYTES: usize = 256 << 10;
-const PAGE: usize = 4_096;
 /// Bytes that one search copies at most; a second or two.
 const SEARCHED_BYTE_MAX: usize = if cfg!(test) { 256 << 20 } else { 4 << 30 };
 

@@ -14,10 +14,10 @@
 use super::glibc;
 use super::unused::{FAST_BIN_COUNT, fast_bins_at};
 use crate::memory::Address;
+use crate::memory::pages::PAGE;
 use crate::memory::peek::word_at;
 use crate::memory::sync::{AtomicUsize, Ordering};
 
-const PAGE: usize = 4_096;
 const HEADER_BYTES: usize = 16;
 const PREVIOUS_IN_USE: usize = 1;
 const FLAG_BITS: usize = 7;

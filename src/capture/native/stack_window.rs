@@ -2,11 +2,11 @@
 
 #![expect(unsafe_code, reason = "reads words of the thread's own stack")]
 
+use crate::memory::pages::PAGE;
 use crate::memory::thread_local::{Word, get};
 use crate::memory::{Address, peek};
 
 const WORD: usize = size_of::<usize>();
-const PAGE: usize = 4_096;
 /// How far a stack that the program made itself is read.
 const OTHER_STACK_BYTE_MAX: usize = 256 << 10;
 

@@ -5,10 +5,10 @@
 //! is where a walk begins that leads exactly to the end of the heap.
 
 use super::chunks::{CHUNK_BYTE_MIN, Ended, GRAIN, Kind, walk};
+use crate::memory::pages::PAGE;
 use std::ops::Range;
 
 const HEAP_BYTES: usize = 64 << 20;
-const PAGE: usize = 4_096;
 /// Bytes of the words at the start of a heap: four, and with newer versions the size of a page.
 const HEAD_BYTES: Range<usize> = 32..65;
 /// Bytes of the arena's own words, in all versions.

@@ -13,6 +13,7 @@ use crate::ledger::word::Word;
 use crate::memory::lock::Lock;
 use crate::memory::pages::PAGE;
 use crate::memory::{Address, ByteCount, pages};
+use std::ops::Range;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{MutexGuard, OnceLock};
 
@@ -68,10 +69,10 @@ impl Default for Closed {
 
 /// The whole pages inside a block.
 #[must_use]
-pub fn whole_pages(block: Address, size: ByteCount) -> (usize, usize) {
+pub fn whole_pages(block: Address, size: ByteCount) -> Range<usize> {
     let start = block.get().next_multiple_of(PAGE);
     let end = (block.get() + size.get()) / PAGE * PAGE;
-    (start, end.max(start))
+    start..end.max(start)
 }
 
 impl Closed {
@@ -160,7 +161,7 @@ impl Closed {
     }
 
     fn close(&self, ring: &mut Ring, method: Method, ticket: Ticket, size: ByteCount) -> bool {
-        let (start, end) = whole_pages(ticket.word.address(), size);
+        let Range { start, end } = whole_pages(ticket.word.address(), size);
         let index = (ring.oldest + ring.count) % CLOSED_BLOCK_COUNT_MAX;
         let Some(place) = self.places.get(index) else {
             return false;

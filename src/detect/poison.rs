@@ -48,8 +48,8 @@ pub fn broken_poison(bytes: &[u8], start: usize) -> Option<Broken> {
 #[must_use]
 pub fn poisoned_parts(block: Address, size: ByteCount) -> [(usize, usize); 2] {
     if Closed::takes(size) {
-        let (start, end) = closed::whole_pages(block, size);
-        let (head, tail) = (start - block.get(), end - block.get());
+        let pages = closed::whole_pages(block, size);
+        let (head, tail) = (pages.start - block.get(), pages.end - block.get());
         return [(0, head), (tail, size.get() - tail)];
     }
     let head = size.get().min(POISON_BYTE_MAX);

@@ -64,10 +64,7 @@ impl Tracker {
     fn closed_pages(&self) -> Vec<Range<usize>> {
         let held = self.ledger.held_blocks().map(|(_, block)| block);
         held.filter(|block| block.state == BlockState::Quarantined && Closed::takes(block.size))
-            .map(|block| {
-                let (start, end) = closed::whole_pages(block.address, block.size);
-                start..end
-            })
+            .map(|block| closed::whole_pages(block.address, block.size))
             .collect()
     }
 

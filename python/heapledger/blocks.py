@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, TypeVar
 from heapledger import arrays, origins, places
 from heapledger._native import pointers
 from heapledger.errors import ExportedBufferError, ReleasedError
+from heapledger.forking import ForkLock
 from heapledger.owners import call_plainly
 from heapledger.views import Lent
 
@@ -43,28 +44,8 @@ class _Reference(weakref.ref["Block"]):
 _blocks: dict[int, _Reference] = {}
 
 
-class _Renewal:
-    """Replaces the locks of inherited blocks: another thread of the parent may have held them."""
-
-    def __init__(self) -> None:
-        self.begin_in_child()
-
-    def begin_in_child(self) -> None:
-        """Let a forked child renew locks although another thread was just at it."""
-        self._lock = threading.Lock()
-
-    def renewed(self, block: Block) -> threading.RLock:
-        """Return the lock that the block has in this process."""
-        with self._lock:
-            process, lock = block._guard
-            if process != os.getpid():
-                lock = threading.RLock()
-                block._guard = (os.getpid(), lock)
-        return lock
-
-
-_renewal = _Renewal()
-os.register_at_fork(after_in_child=_renewal.begin_in_child)
+_renewal = ForkLock()
+"""For whoever replaces the lock of an inherited block, which a thread of the parent may hold."""
 
 
 def block_owning(address: int) -> Block | None:
@@ -267,7 +248,16 @@ class Block:
     @property
     def _lock(self) -> threading.RLock:
         process, lock = self._guard
-        return lock if process == os.getpid() else _renewal.renewed(self)
+        return lock if process == os.getpid() else self._renewed_lock()
+
+    def _renewed_lock(self) -> threading.RLock:
+        """Return the lock that the block, which is inherited, has in this process."""
+        with _renewal.lock:
+            process, lock = self._guard
+            if process != os.getpid():
+                lock = threading.RLock()
+                self._guard = (os.getpid(), lock)
+        return lock
 
     def _claim(self, owner: Owner) -> bool:
         """Let one caller win the release; False: it has happened."""

@@ -5,13 +5,12 @@ Owns the table from functions to families. Thread-safe.
 
 from __future__ import annotations
 
-import os
-import threading
 from typing import TYPE_CHECKING, Any
 
 from heapledger import blocks, origins
 from heapledger._native import interface, pointers
 from heapledger.errors import LimitError, OutOfMemoryError, PointerTypeError, UsageError
+from heapledger.forking import ForkLock
 from heapledger.owners import AdoptedOwner
 
 if TYPE_CHECKING:
@@ -19,23 +18,8 @@ if TYPE_CHECKING:
 
 _number_by_function: dict[Hashable, int] = {}
 
-
-class _Declaring:
-    """The lock of those who declare a family."""
-
-    def __init__(self) -> None:
-        self.begin_in_child()
-
-    def begin_in_child(self) -> None:
-        """Let a forked child declare although another thread of its parent was just at it.
-
-        What that thread had not entered yet, the child does not know: it gets the same number.
-        """
-        self.lock = threading.Lock()
-
-
-_declaring = _Declaring()
-os.register_at_fork(after_in_child=_declaring.begin_in_child)
+_declaring = ForkLock()
+"""A child does not know what a thread of the parent was just entering: it gets the same number."""
 
 
 class Family:

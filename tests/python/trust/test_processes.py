@@ -130,7 +130,7 @@ held, done = threading.Event(), threading.Event()
 
 
 def hold():
-    with families._declaring.lock, blocks._renewal._lock, block._lock:
+    with families._declaring.lock, blocks._renewal.lock, block._lock:
         held.set()
         done.wait()
 

@@ -74,7 +74,9 @@ impl Tracker {
         place: EventPlace,
     ) -> Option<BlockRecord> {
         let (front, found) = self.block_in_front(next)?;
-        let damage = damage::by_copy(&front).filter(Damage::spreads)?;
+        let damage = self
+            .damage_while_held(&found, &front)
+            .filter(Damage::spreads)?;
         if !overflows(&front, damage.behind?) {
             self.ledger.flag_once(found.ticket(), flag::DAMAGE_REPORTED);
             return None;
@@ -111,17 +113,17 @@ impl Tracker {
     pub(super) fn repair_behind(&self, front: &BlockRecord) {
         let chunk = SizeWord::from_flags(front.flags, front.address);
         let behind = chunk.next_block(front.address);
-        let next = self.ledger.find(behind).and_then(|found| found.read());
-        let is_there = |next: &BlockRecord| damage::is_held(next) && self.vouches_for_copy(next);
-        let Some(next) = next.filter(is_there) else {
+        let next = self.ledger.find(behind);
+        let next = next.and_then(|found| Some((found, found.read().filter(damage::is_held)?)));
+        let Some((found, next)) = next.filter(|(_, next)| self.vouches_for_copy(next)) else {
             if chunk.is_known() {
                 // SAFETY: `front` is held, so glibc's next chunk begins where it ends.
                 unsafe { self.top.repair(behind) };
             }
             return;
         };
-        let is_damaged = damage::by_copy(&next).is_some_and(|damage| damage.before.is_some());
-        if chunk.is_known() && is_damaged {
+        let damage = self.damage_while_held(&found, &next);
+        if chunk.is_known() && damage.is_some_and(|damage| damage.before.is_some()) {
             self.repair(front, &next);
         }
     }
@@ -142,9 +144,20 @@ impl Tracker {
     fn damaged_in_front(&self, block: Address) -> Option<(BlockRecord, Found<'_>, Damage)> {
         let found = self.ledger.find(block)?;
         let record = found.read().filter(damage::is_held)?;
-        let damage = damage::by_copy(&record).filter(|damage| damage.before.is_some())?;
-        let is_there = self.vouches_for_copy(&record);
-        is_there.then_some((record, found, damage))
+        let damage = self.damage_while_held(&found, &record)?;
+        damage.before.map(|_| (record, found, damage))
+    }
+
+    /// What is damaged around a block, by a look at copies; `None` when it changed hands meanwhile.
+    ///
+    /// A block that was held before the look and after it was held during the look. One that another
+    /// thread gave back in between has no damage: what stands there is glibc's by now, and nobody may
+    /// put it right. Real damage stays until it is put right, for who takes such a block over sees it
+    /// as well and keeps the block.
+    fn damage_while_held(&self, found: &Found<'_>, record: &BlockRecord) -> Option<Damage> {
+        let damage = damage::by_copy(record)?;
+        let is_unchanged = found.read().is_some_and(|now| now == *record);
+        (is_unchanged && self.vouches_for_copy(record)).then_some(damage)
     }
 
     fn repair(&self, front: &BlockRecord, next: &BlockRecord) {
@@ -173,8 +186,7 @@ impl Tracker {
         let front = found.read()?;
         let chunk = SizeWord::from_flags(front.flags, front.address);
         let is_next = chunk.is_known() && chunk.next_block(front.address) == next;
-        let is_there = is_next && damage::is_held(&front) && self.vouches_for_copy(&front);
-        is_there.then_some((front, found))
+        (is_next && damage::is_held(&front)).then_some((front, found))
     }
 }
 
@@ -190,4 +202,43 @@ fn is_front_free(block: Address) -> bool {
     };
     (CHUNK_BYTE_MIN..CHUNK_BYTE_MAX).contains(&at_end)
         && word_before(at_end + WORD).is_some_and(|size| size & !FLAG_BITS == at_end)
+}
+
+#[cfg(all(test, not(any(loom, miri))))]
+mod tests {
+    use super::super::allocate::Allocated;
+    use super::*;
+    use crate::ledger::{Event, FamilyId, StackId};
+    use crate::memory::ByteCount;
+    use crate::memory::thread_local::{Word, set};
+
+    #[test]
+    fn a_block_that_goes_back_during_the_look_is_not_damaged() {
+        // The word belongs to the process's ledger; this one is another.
+        set(Word::Thread, usize::MAX);
+        let tracker = Tracker::new().expect("address space for a tracker");
+        let mut words = [0_usize; 12];
+        let address = Address::new(words.as_mut_ptr().expose_provenance() + 2 * size_of::<usize>());
+        tracker.begin_watch();
+        let block = Allocated {
+            address,
+            size: ByteCount::new(40),
+            family: FamilyId::MALLOC,
+            epoch: tracker.ledger.epoch(),
+            flags: SizeWord::Heap(80).to_flags(address),
+        };
+        tracker.note_allocation(block, &EventPlace::UNKNOWN);
+        let found = tracker.ledger.find(address).expect("a record");
+        let record = found.read().expect("a record");
+        // What another block's chunk would have in front of it.
+        std::hint::black_box(&mut words)[1] = 48 + 1;
+        let damage = tracker.damage_while_held(&found, &record);
+        assert!(damage.is_some_and(|damage| damage.before.is_some()));
+        let released = tracker
+            .ledger
+            .release(&found, Event::GiveBack, StackId::UNKNOWN);
+        assert!(released.is_ok());
+        assert_eq!(tracker.damage_while_held(&found, &record), None);
+        assert!(tracker.damaged_in_front(address).is_none());
+    }
 }

@@ -5,8 +5,8 @@
 //!   base to an entry we stored, or fault on a page we closed. Such an object is left for a later
 //!   pass: its RELRO pages are still writable, or a slot holds no address of code.
 //! * **A slot that another thread is binding lazily.** ld.so's store may come after ours and undo
-//!   it. Every slot is stored by compare-and-swap against what was looked at, and `late.rs` looks at
-//!   all of them once more shortly afterwards.
+//!   it. Every slot is stored by compare-and-swap against what was looked at, and looked at again when
+//!   the pass is through, and once more shortly afterwards.
 //! * **A slot of an object unloaded meanwhile.** Nothing is unloaded while the list is held, and
 //!   what is restored later is first checked to be the same loading of the same object.
 
@@ -47,6 +47,8 @@ enum SlotOutcome {
     LeftAlone,
     /// It holds no address of code: ld.so is not done with the object.
     NotRelocated,
+    /// Another thread has had it bound this very moment.
+    BoundMeanwhile,
 }
 
 impl<'list> Pass<'list> {
@@ -126,7 +128,25 @@ impl<'list> Pass<'list> {
             }
             waiting_count += usize::from(!self.visit(book, place, owner));
         }
+        self.rewrite_bound(book);
         waiting_count
+    }
+
+    /// Rewrites once more what ld.so has bound since: on a thread that had run into the stub just
+    /// before it was replaced.
+    fn rewrite_bound(&self, book: &mut Book) {
+        for (place, image) in self.images.iter().enumerate() {
+            let is_bound =
+                |note: &&PatchedSlot| slot::read(image, note.address) == Some(note.original);
+            let bound: Vec<PatchedSlot> = book
+                .known(image)
+                .map(|known| known.slots.iter().filter(is_bound).copied().collect())
+                .unwrap_or_default();
+            for note in bound {
+                let slot = (note.function, note.address, true);
+                self.rewrite_slot(book, place, slot, &mut None);
+            }
+        }
     }
 
     /// Forgets objects that were unloaded and loaded again at the same place since the last pass:
@@ -194,10 +214,15 @@ impl<'list> Pass<'list> {
             };
             let is_bound_late = entry.kind() == relocation::JUMP_SLOT;
             let slot = (function, address, is_bound_late);
-            match self.rewrite_slot(book, place, slot, &mut opened) {
-                SlotOutcome::NotRelocated => complete = false,
-                SlotOutcome::Ours | SlotOutcome::NotWanted | SlotOutcome::LeftAlone => {}
+            let mut outcome = self.rewrite_slot(book, place, slot, &mut opened);
+            if outcome == SlotOutcome::BoundMeanwhile {
+                // Once only: now it holds its final value.
+                outcome = self.rewrite_slot(book, place, slot, &mut opened);
             }
+            complete &= !matches!(
+                outcome,
+                SlotOutcome::NotRelocated | SlotOutcome::BoundMeanwhile
+            );
         }
         complete
     }
@@ -240,8 +265,7 @@ impl<'list> Pass<'list> {
             return SlotOutcome::LeftAlone;
         }
         if !slot::exchange(image, address, held, entry_address(function, variant)) {
-            // Bound by another thread this very moment: the second look finds the final value.
-            return SlotOutcome::NotRelocated;
+            return SlotOutcome::BoundMeanwhile;
         }
         // In the place of a stub that has ld.so bind the slot the function is put back. A thread that
         // ran into the stub would bind the slot after the next start, and take our entry away.

@@ -127,7 +127,12 @@ fn allocate_object(
     if is_our_own_work() || outer::is_part_of_another_call(frame) {
         return call(size);
     }
-    let admission = gate::admit(frame, real.function().family());
+    let family = if real.is_inner() {
+        gate::inner_family(frame, real.function().family())
+    } else {
+        real.function().family()
+    };
+    let admission = gate::admit(frame, family);
     let room = admission
         .as_ref()
         .and_then(|admission| room(real, Some(size), admission));

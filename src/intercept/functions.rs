@@ -185,6 +185,14 @@ macro_rules! declare {
                 )
             }
 
+            /// Whether it is an `operator new` for one object, to which that for arrays may jump.
+            pub(super) const fn has_array_form(self) -> bool {
+                matches!(
+                    self,
+                    Self::New | Self::NewNothrow | Self::NewAligned | Self::NewAlignedNothrow
+                )
+            }
+
             /// The family of the blocks it gives out or takes back.
             #[inline(always)]
             pub(super) const fn family(self) -> FamilyId {

@@ -210,6 +210,19 @@ fn certain_family(caller: FrameAddress, family: FamilyId) -> FamilyId {
     }
 }
 
+/// The family of a block that `operator new` gives through a slot of the C++ run time's own, when we have
+/// not received the call that this one is a part of.
+///
+/// Either code of the run time wants an object, or `operator new[]` was called before its slot was
+/// rewritten, and has jumped here since: then the caller is whoever called that.
+#[cold]
+pub(super) fn inner_family(frame: Frame, family: FamilyId) -> FamilyId {
+    match page_kinds::kind_of(frame.caller().call_address()) {
+        PageKind::Image(Owner::CxxRuntime) => family,
+        PageKind::Image(_) | PageKind::Unseen | PageKind::Ordinary => FamilyId::ADOPTED,
+    }
+}
+
 /// Whether a release may be only the inner part of the call that was made: as for
 /// [`certain_family`], the `free` that `operator delete` jumps to.
 pub(super) fn is_inner_release(frame: Frame) -> bool {

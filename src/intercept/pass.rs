@@ -253,7 +253,15 @@ impl<'list> Pass<'list> {
             book.left_alone.unresolved += 1;
             return SlotOutcome::LeftAlone;
         };
-        let Some(variant) = targets::variant_for(function, self.target_at(real)) else {
+        let target = self.target_at(real);
+        let is_inner =
+            function.has_array_form() && self.owners.get(place) == Some(&Owner::CxxRuntime);
+        let variant = if is_inner {
+            targets::inner_variant_for(function, target)
+        } else {
+            targets::variant_for(function, target)
+        };
+        let Some(variant) = variant else {
             book.left_alone.without_variant += 1;
             return SlotOutcome::LeftAlone;
         };

@@ -11,7 +11,7 @@
 )]
 
 use super::functions::Function;
-use super::targets::{self, MAIN_VARIANT, Variant};
+use super::targets::{self, INNER_VARIANT, MAIN_VARIANT, Variant};
 use crate::ledger::FamilyId;
 
 /// The call that reached us, without its arguments.
@@ -32,6 +32,12 @@ impl Real {
     #[inline(always)]
     pub(super) fn function(self) -> Function {
         self.function
+    }
+
+    /// Whether the call may be the end of one of the function's array form (`targets`).
+    #[inline(always)]
+    pub(super) fn is_inner(self) -> bool {
+        self.variant == INNER_VARIANT
     }
 
     /// Whether it is the C library's or the C++ run time's.

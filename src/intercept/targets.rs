@@ -22,6 +22,11 @@ pub(super) struct Variant(pub(super) usize);
 /// The variant that stands for the function most of the process uses.
 pub(super) const MAIN_VARIANT: Variant = Variant(0);
 
+/// The variant of the C++ run time's own slots: for `operator new` and its kin, to which the forms for
+/// arrays jump. A call that comes this way may be the end of a call of such a form that began before
+/// slots were rewritten.
+pub(super) const INNER_VARIANT: Variant = Variant(VARIANT_COUNT - 1);
+
 /// The addresses of the real functions, by function and variant; zero where there is none (yet).
 /// Entries read it from assembly.
 pub(super) static TARGETS: [[AtomicUsize; VARIANT_COUNT]; FUNCTION_COUNT] =
@@ -72,7 +77,7 @@ pub(super) fn trust_no_standard_function() {
 /// The variant of `function` that stands for `target`, taking a vacant one where needed; `None`
 /// when all are taken. Called with the pass lock held.
 pub(super) fn variant_for(function: Function, target: Target) -> Option<Variant> {
-    let row = &TARGETS[function as usize];
+    let row = &TARGETS[function as usize][..INNER_VARIANT.0];
     let place = row
         .iter()
         .position(|place| place.load(Ordering::Relaxed) == target.address)
@@ -80,7 +85,23 @@ pub(super) fn variant_for(function: Function, target: Target) -> Option<Variant>
             row.iter()
                 .position(|place| place.load(Ordering::Relaxed) == 0)
         })?;
-    let bit = 1 << place;
+    Some(stand_for(function, Variant(place), target))
+}
+
+/// The same for a slot of the C++ run time that its own array forms jump through. Where that is taken,
+/// by a second run time, the slot gets a variant like any other.
+pub(super) fn inner_variant_for(function: Function, target: Target) -> Option<Variant> {
+    let taken = address(function, INNER_VARIANT);
+    if taken == 0 || taken == target.address {
+        Some(stand_for(function, INNER_VARIANT, target))
+    } else {
+        variant_for(function, target)
+    }
+}
+
+/// Has a variant stand for a real function.
+fn stand_for(function: Function, variant: Variant, target: Target) -> Variant {
+    let bit = 1 << variant.0;
     // The operators of the C++ run time call the process's `malloc`, whose row comes first.
     let is_over_another = function.family() != FamilyId::MALLOC
         && place_is_taken(Function::Malloc)
@@ -91,8 +112,8 @@ pub(super) fn variant_for(function: Function, target: Target) -> Option<Variant>
         STANDARD[function as usize].fetch_and(!bit, Ordering::Relaxed);
     }
     // Released to the threads that find the entry in a slot: the slot is stored afterwards.
-    row[place].store(target.address, Ordering::Release);
-    Some(Variant(place))
+    TARGETS[function as usize][variant.0].store(target.address, Ordering::Release);
+    variant
 }
 
 fn place_is_taken(function: Function) -> bool {
@@ -114,7 +135,7 @@ pub(super) fn forget_unloaded(is_loaded: impl Fn(usize) -> bool) {
 
 /// How many real functions of this name were met.
 pub(super) fn variant_count(function: Function) -> usize {
-    TARGETS[function as usize]
+    TARGETS[function as usize][..INNER_VARIANT.0]
         .iter()
         .filter(|place| place.load(Ordering::Relaxed) != 0)
         .count()

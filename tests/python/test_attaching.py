@@ -181,6 +181,24 @@ def test_a_lookup_that_fails_is_told_as_without_us(tmp_path: Path) -> None:
     assert run.report["findings"] == []
 
 
+KEPT = """
+library.keep_operator()
+library.by_kept_operator.restype = ctypes.c_void_p
+# start
+library.with_delete_array(ctypes.c_void_p(library.by_kept_operator()))
+forgotten = library.by_kept_operator()
+"""
+
+
+def test_an_array_form_called_past_us_is_no_operator_of_objects(tmp_path: Path) -> None:
+    # It jumps to `operator new`, and that reaches us. So does a call that begins before `start`.
+    library = compile_plain("kinds.cpp", tmp_path)
+    text = SLOTS.format(path=str(library), ours="libheapledger.so")
+    run = run_attached(text + KEPT, tmp_path)
+    assert (run.status, run.err) == (0, "")
+    assert [(found["kind"], found["blocks"]) for found in run.report["findings"]] == [("leak", 1)]
+
+
 OBTAINED = """
 libc = ctypes.CDLL("libc.so.6")
 allocate, release, make = libc.malloc, libc.free, library.by_malloc

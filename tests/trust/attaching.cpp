@@ -3,8 +3,6 @@
 //
 //   attaching OPTIONS STARTS THREADS FORKS
 //
-// `operator new[]` is left out: see "a thread that stands still" in docs/reliability.md.
-//
 // Prints what went wrong: findings, lost contents, children that did not end well.
 #include "heapledger.h"
 
@@ -22,7 +20,11 @@
 
 namespace {
 
-enum Way { MALLOC, CALLOC, REALLOC, MEMALIGN, ALIGNED, STRDUP, NEW, NEW_ALIGNED, WAY_COUNT };
+enum Way {
+    MALLOC, CALLOC, REALLOC, MEMALIGN, ALIGNED, STRDUP,
+    NEW, NEW_ARRAY, NEW_ALIGNED, NEW_ARRAY_ALIGNED,
+    WAY_COUNT
+};
 
 constexpr std::align_val_t ALIGNMENT{64};
 constexpr size_t SIZE_MAX_HERE = 700;
@@ -61,7 +63,9 @@ Block allocate(unsigned &state)
     case ALIGNED: block.size = (block.size + 63) / 64 * 64; got = aligned_alloc(64, block.size); break;
     case STRDUP: got = strdup(std::string(block.size - 1, 'x').c_str()); break;
     case NEW: got = ::operator new(block.size); break;
-    default: got = ::operator new(block.size, ALIGNMENT); break;
+    case NEW_ARRAY: got = ::operator new[](block.size); break;
+    case NEW_ALIGNED: got = ::operator new(block.size, ALIGNMENT); break;
+    default: got = ::operator new[](block.size, ALIGNMENT); break;
     }
     block.bytes = static_cast<unsigned char *>(got);
     std::memset(block.bytes, block.fill, block.size);
@@ -77,7 +81,9 @@ void release(const Block &block)
         }
     switch (block.way) {
     case NEW: ::operator delete(block.bytes); break;
+    case NEW_ARRAY: ::operator delete[](block.bytes); break;
     case NEW_ALIGNED: ::operator delete(block.bytes, ALIGNMENT); break;
+    case NEW_ARRAY_ALIGNED: ::operator delete[](block.bytes, ALIGNMENT); break;
     default: std::free(block.bytes);
     }
 }

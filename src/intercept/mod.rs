@@ -47,6 +47,7 @@ mod raw;
 mod real;
 mod release;
 mod resize;
+mod rewriting;
 mod scope;
 mod signals;
 mod slot;

@@ -11,12 +11,10 @@
 //!   what is restored later is first checked to be the same loading of the same object.
 
 use super::book::{Book, KnownImage, PatchedSlot, Progress};
-use super::elf_layout::{Relocation, relocation};
-use super::entry::{entry_address, entry_at};
-use super::functions::{Function, Role};
+use super::entry::entry_address;
+use super::functions::Function;
 use super::image::{Image, Range};
 use super::mappings::Mappings;
-use super::opened::Opened;
 use super::owner::{KnownPlaces, Owner};
 use super::page_kinds::{self, PAGE, PageKind};
 use super::scope::SearchOrder;
@@ -29,26 +27,11 @@ const RELOCATION_MILLISECONDS_MAX: u64 = 2_000;
 
 /// What a pass works with.
 pub(super) struct Pass<'list> {
-    images: &'list [Image<'list>],
-    owners: Vec<Owner>,
+    pub(super) images: &'list [Image<'list>],
+    pub(super) owners: Vec<Owner>,
     order: SearchOrder,
-    mappings: Mappings,
+    pub(super) mappings: Mappings,
     now: u64,
-}
-
-/// What became of a slot.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum SlotOutcome {
-    /// It holds our entry now, or did before.
-    Ours,
-    /// It is to be left alone, and that is right: no symbol of the table, or undefined and weak.
-    NotWanted,
-    /// It could not be rewritten.
-    LeftAlone,
-    /// It holds no address of code: ld.so is not done with the object.
-    NotRelocated,
-    /// Another thread has had it bound this very moment.
-    BoundMeanwhile,
 }
 
 impl<'list> Pass<'list> {
@@ -132,23 +115,6 @@ impl<'list> Pass<'list> {
         waiting_count
     }
 
-    /// Rewrites once more what ld.so has bound since: on a thread that had run into the stub just
-    /// before it was replaced.
-    fn rewrite_bound(&self, book: &mut Book) {
-        for (place, image) in self.images.iter().enumerate() {
-            let is_bound =
-                |note: &&PatchedSlot| slot::read(image, note.address) == Some(note.original);
-            let bound: Vec<PatchedSlot> = book
-                .known(image)
-                .map(|known| known.slots.iter().filter(is_bound).copied().collect())
-                .unwrap_or_default();
-            for note in bound {
-                let slot = (note.function, note.address, true);
-                self.rewrite_slot(book, place, slot, &mut None);
-            }
-        }
-    }
-
     /// Forgets objects that were unloaded and loaded again at the same place since the last pass:
     /// none of their slots is as we left it, or there is none to tell by.
     pub(super) fn forget_reloaded(&self, book: &mut Book) {
@@ -201,99 +167,8 @@ impl<'list> Pass<'list> {
                 .is_some_and(|mapping| mapping.permissions.write)
     }
 
-    /// Rewrites the slots of one object; `false` when one of them is not relocated yet.
-    fn rewrite(&self, book: &mut Book, place: usize) -> bool {
-        let Some(image) = self.images.get(place) else {
-            return true;
-        };
-        let mut opened = None;
-        let mut complete = true;
-        for entry in image.relocations() {
-            let Some((function, address)) = wanted(image, &entry) else {
-                continue;
-            };
-            let is_bound_late = entry.kind() == relocation::JUMP_SLOT;
-            let slot = (function, address, is_bound_late);
-            let mut outcome = self.rewrite_slot(book, place, slot, &mut opened);
-            if outcome == SlotOutcome::BoundMeanwhile {
-                // Once only: now it holds its final value.
-                outcome = self.rewrite_slot(book, place, slot, &mut opened);
-            }
-            complete &= !matches!(
-                outcome,
-                SlotOutcome::NotRelocated | SlotOutcome::BoundMeanwhile
-            );
-        }
-        complete
-    }
-
-    fn rewrite_slot(
-        &self,
-        book: &mut Book,
-        place: usize,
-        (function, address, is_bound_late): (Function, usize, bool),
-        opened: &mut Option<Opened>,
-    ) -> SlotOutcome {
-        let Some(image) = self.images.get(place) else {
-            return SlotOutcome::NotWanted;
-        };
-        let Some(held) = slot::read(image, address) else {
-            return SlotOutcome::LeftAlone;
-        };
-        if held == 0 {
-            return SlotOutcome::NotWanted;
-        }
-        if entry_at(function, held).is_some() {
-            return SlotOutcome::Ours;
-        }
-        if !self.is_code(held) {
-            return SlotOutcome::NotRelocated;
-        }
-        let Some(real) = self.real_function(place, function, held) else {
-            book.left_alone.unresolved += 1;
-            return SlotOutcome::LeftAlone;
-        };
-        let target = self.target_at(real);
-        let is_inner =
-            function.has_array_form() && self.owners.get(place) == Some(&Owner::CxxRuntime);
-        let variant = if is_inner {
-            targets::inner_variant_for(function, target)
-        } else {
-            targets::variant_for(function, target)
-        };
-        let Some(variant) = variant else {
-            book.left_alone.without_variant += 1;
-            return SlotOutcome::LeftAlone;
-        };
-        if !self.open(image, address, opened) {
-            book.left_alone.protected += 1;
-            if matches!(function.role(), Role::Release | Role::Resize) {
-                targets::trust_no_standard_function();
-            }
-            return SlotOutcome::LeftAlone;
-        }
-        if !slot::exchange(image, address, held, entry_address(function, variant)) {
-            return SlotOutcome::BoundMeanwhile;
-        }
-        // In the place of a stub that has ld.so bind the slot the function is put back. A thread that
-        // ran into the stub would bind the slot after the next start, and take our entry away.
-        let note = PatchedSlot {
-            address,
-            original: if is_bound_late { real } else { held },
-            function,
-            variant,
-        };
-        let this_pass = book.pass_count;
-        if let Some(known) = book.known(image) {
-            known.note(note);
-            let is_late = known.met_in != this_pass;
-            book.late_slot_count += u64::from(is_late);
-        }
-        SlotOutcome::Ours
-    }
-
     /// Whether `address` is in executable memory.
-    fn is_code(&self, address: usize) -> bool {
+    pub(super) fn is_code(&self, address: usize) -> bool {
         self.images.iter().any(|image| image.has_code_at(address))
             || self
                 .mappings
@@ -302,7 +177,12 @@ impl<'list> Pass<'list> {
     }
 
     /// The function that a call through a slot of `images[place]` holding `held` ends in.
-    fn real_function(&self, place: usize, function: Function, held: usize) -> Option<usize> {
+    pub(super) fn real_function(
+        &self,
+        place: usize,
+        function: Function,
+        held: usize,
+    ) -> Option<usize> {
         let name = function.symbol().as_bytes();
         let holder = self.images.iter().position(|image| image.contains(held));
         let Some(holder) = holder else {
@@ -329,74 +209,6 @@ impl<'list> Pass<'list> {
             standard: owner.is_some_and(Owner::is_standard),
         }
     }
-
-    /// Sees to it that a slot can be written.
-    fn open(&self, image: &Image<'_>, address: usize, opened: &mut Option<Opened>) -> bool {
-        if opened
-            .as_ref()
-            .is_some_and(|opened| opened.contains(address))
-        {
-            return true;
-        }
-        let Some(mapping) = self.mappings.at(address) else {
-            return false;
-        };
-        if mapping.permissions.write {
-            return true;
-        }
-        let relro = image.relro_pages(PAGE);
-        let whole =
-            relro.contains(address) && mapping.range.covers(relro.start, relro.end - relro.start);
-        let page = address & !(PAGE - 1);
-        let range = if whole {
-            relro
-        } else {
-            Range {
-                start: page,
-                end: page + PAGE,
-            }
-        };
-        *opened = Opened::new(range, mapping.permissions);
-        opened.is_some()
-    }
-
-    /// Puts back what every slot held, and forgets it.
-    pub(super) fn restore(&self, book: &mut Book) {
-        for image in self.images {
-            let Some(known) = book.known(image) else {
-                continue;
-            };
-            let mut opened = None;
-            for note in known.slots.drain(..) {
-                let ours = entry_address(note.function, note.variant);
-                if slot::read(image, note.address) == Some(ours)
-                    && self.open(image, note.address, &mut opened)
-                {
-                    let _ = slot::exchange(image, note.address, ours, note.original);
-                }
-            }
-        }
-        book.images.clear();
-    }
-}
-
-/// The function and slot of a relocation that concerns us.
-fn wanted(image: &Image<'_>, entry: &Relocation) -> Option<(Function, usize)> {
-    let relevant = match entry.kind() {
-        relocation::JUMP_SLOT | relocation::GLOBAL_DATA => true,
-        // A pointer beyond the start of a function is not a call.
-        relocation::POINTER => entry.addend == 0,
-        _ => false,
-    };
-    if !relevant || entry.symbol() == 0 {
-        return None;
-    }
-    let symbol = image.symbol(entry.symbol())?;
-    let function = Function::named(image.symbol_name(&symbol)?)?;
-    if !function.is_received_from(image.file_name()) {
-        return None;
-    }
-    Some((function, image.base().wrapping_add(entry.offset)))
 }
 
 fn remember<'book>(

@@ -549,6 +549,15 @@ hl_status hl_mark(uint64_t *mark);
 hl_status hl_leak_count_since(uint64_t mark, uint64_t *blocks);
 
 /**
+ * Counts those of the same blocks that nothing keeps any more: the blocks of the findings of
+ * `hl_leaks_json` whose `kept_by` is null. Costs the search for references without the report.
+ *
+ * Duties of the caller:
+ * * `blocks` is null or a place for one number.
+ */
+hl_status hl_lost_count_since(uint64_t mark, uint64_t *blocks);
+
+/**
  * Counts every occurrence of a finding so far. Leaks do not count: whether a live block is one is
  * asked for with `hl_leak_count_since`.
  *

@@ -14,7 +14,7 @@ from heapledger._native import interface
 from heapledger.amounts import amounts_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     Leak = dict[str, Any]
     Group = tuple[object, str, bool]
@@ -29,6 +29,17 @@ class Stretch(NamedTuple):
 
     begin: int
     end: int | None = None
+
+
+def count_in(stretches: Iterable[Stretch], count_since: Callable[[int], int]) -> int:
+    """Return how many blocks of these stretches `count_since` counts; it counts from a mark on."""
+    total = 0
+    for stretch in stretches:
+        begun = count_since(stretch.begin)
+        later = count_since(stretch.end) if begun and stretch.end is not None else 0
+        # Another thread may have allocated between the two questions.
+        total += max(begun - later, 0)
+    return total
 
 
 class Survey:

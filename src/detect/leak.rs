@@ -56,6 +56,17 @@ pub fn leaks(live: impl Iterator<Item = (BlockRecord, Holding)>) -> Vec<Finding>
     findings
 }
 
+/// Whether somebody keeps the blocks of a leak. What was handed to Python is Python's to release: only
+/// a library's data counts as keeping it, not the pointer that Python itself may still have.
+#[must_use]
+pub fn is_kept_by_somebody(leak: &Finding) -> bool {
+    match leak.holding {
+        Holding::Image(_) => true,
+        Holding::Elsewhere => !leak.block.is_some_and(|block| block.handed_to_python),
+        Holding::Unknown | Holding::OtherLeak | Holding::Nowhere => false,
+    }
+}
+
 /// Whether something that is not left behind itself holds a block.
 const fn is_kept(holding: Holding) -> bool {
     matches!(holding, Holding::Image(_) | Holding::Elsewhere)
@@ -169,6 +180,21 @@ mod tests {
             [(3, Holding::Nowhere)]
         );
         assert_eq!(found(handed, &[IMAGE, IMAGE]), [(2, Holding::Nowhere)]);
+    }
+
+    #[test]
+    fn only_a_librarys_data_keep_what_was_handed_to_python() {
+        let kept = |flags, holding| {
+            let found = leaks([(block(64, 10, 1, flags), holding)].into_iter());
+            found.iter().map(is_kept_by_somebody).collect::<Vec<_>>()
+        };
+        for flags in [0, flag::HANDED_TO_PYTHON] {
+            assert_eq!(kept(flags, IMAGE), [true]);
+            assert_eq!(kept(flags, Holding::Elsewhere), [flags == 0]);
+            for lost in [Holding::Unknown, Holding::OtherLeak, Holding::Nowhere] {
+                assert_eq!(kept(flags, lost), [false]);
+            }
+        }
     }
 
     #[test]

@@ -252,6 +252,22 @@ pub unsafe extern "C" fn hl_leak_count_since(mark: u64, blocks: *mut u64) -> HlS
     })
 }
 
+/// Counts those of the same blocks that nothing keeps any more: the blocks of the findings of
+/// `hl_leaks_json` whose `kept_by` is null. Costs the search for references without the report.
+///
+/// # Safety
+/// * `blocks` is null or a place for one number.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hl_lost_count_since(mark: u64, blocks: *mut u64) -> HlStatus {
+    respond(|| {
+        let Some(tracker) = tracker() else {
+            return HlStatus::OutOfMemory;
+        };
+        // SAFETY: the caller's duties are those of `write`.
+        unsafe { write(blocks, tracker.lost_count(Mark::from_number(mark).epoch)) }
+    })
+}
+
 /// Counts every occurrence of a finding so far. Leaks do not count: whether a live block is one is
 /// asked for with `hl_leak_count_since`.
 ///

@@ -8,7 +8,7 @@ use super::model::{self, Block, Damage, ForeignFunction, Frame, Moment, Stacks};
 use super::{fingerprint, group};
 use crate::detect::imprint::{self, Written};
 use crate::detect::reach::Holding;
-use crate::detect::{BlockFacts, Finding, FindingKind};
+use crate::detect::{BlockFacts, Finding, FindingKind, leak};
 use crate::ledger::{FamilyId, StackId};
 use crate::memory::Address;
 
@@ -173,19 +173,16 @@ impl Translator<'_> {
         }
     }
 
-    /// What keeps the blocks of a leak. What was handed to Python is Python's to release: only
-    /// a library's data counts as keeping it, not the pointer that Python itself may still have.
+    /// What keeps the blocks of a leak.
     fn keeper(&self, finding: &Finding) -> Option<String> {
-        let handed = finding.block.is_some_and(|block| block.handed_to_python);
-        match finding.holding {
-            _ if self.resolver.is_plain_program() => None,
-            Holding::Image(place) => {
-                let library = self.resolver.library_at(place);
-                Some(library.unwrap_or_else(|| "a thread-local variable".to_owned()))
-            }
-            Holding::Elsewhere if !handed => Some("memory outside the ledger".to_owned()),
-            _ => None,
+        if self.resolver.is_plain_program() || !leak::is_kept_by_somebody(finding) {
+            return None;
         }
+        let Holding::Image(place) = finding.holding else {
+            return Some("memory outside the ledger".to_owned());
+        };
+        let library = self.resolver.library_at(place);
+        Some(library.unwrap_or_else(|| "a thread-local variable".to_owned()))
     }
 
     fn stacks(&mut self, finding: &Finding) -> Stacks {

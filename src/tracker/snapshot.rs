@@ -129,6 +129,17 @@ impl Tracker {
             .count() as u64
     }
 
+    /// How many of the blocks in `leaks` nobody keeps: in a program without an interpreter, all.
+    #[must_use]
+    pub fn lost_count(&self, since: Epoch) -> u64 {
+        let is_plain_program = self.capture.python_status() == PythonStatus::NotPython;
+        let leaks = self.leaks(since);
+        let lost = leaks
+            .iter()
+            .filter(|one| is_plain_program || !leak::is_kept_by_somebody(one));
+        lost.map(|one| one.blocks).sum()
+    }
+
     /// Live blocks, and their bytes, that are the interpreter's or the C run time's: one group, and no
     /// leaks; none where every block is a leak.
     fn others_own(&self) -> (u64, u64) {

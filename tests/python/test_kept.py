@@ -65,6 +65,28 @@ def test_a_cache_is_told_from_a_leak(way, library: str, tmp_path: Path) -> None:
     assert any(keeper.endswith("references.so") for keeper in keepers)
 
 
+COUNTS = """
+from heapledger._native import interface
+print(interface.lost_count_since(mark), interface.leak_count_since(mark))
+found = interface.leaks_since(mark)
+lost = [finding["blocks"] for finding in found if not finding.get("kept_by")]
+print(sum(lost), sum(finding["blocks"] for finding in found))
+now = interface.mark()
+print(interface.lost_count_since(now), interface.leak_count_since(now))
+"""
+
+
+def test_what_is_lost_is_counted_as_the_findings_have_it(library: str, tmp_path: Path) -> None:
+    marked = library + "mark = heapledger.mark().number\n"
+    run = run_attached(marked + CALLS + COUNTS, tmp_path)
+    assert run.status == 0, run.err
+    counted, found, later = run.out.splitlines()
+    assert counted == found
+    lost, live = map(int, counted.split())
+    assert 2 <= lost <= 3 < live
+    assert later == "0 0"
+
+
 UNLOADING = """
 import _ctypes
 class Closer:

@@ -10,12 +10,13 @@ import gc
 from typing import TYPE_CHECKING, Any
 
 from heapledger import reports
+from heapledger._native import interface
 from heapledger.failure_text import trimmed
 from heapledger.pytest_plugin.baseline import site_of
-from heapledger.pytest_plugin.outcomes import FAILS, KEPT, SUPPRESSED
+from heapledger.pytest_plugin.outcomes import FAILS, SUPPRESSED
 from heapledger.pytest_plugin.verdict import Facts, judged, limit, mark_known
 from heapledger.recurring import COLLECTION_MAX
-from heapledger.stretches import Survey, resized
+from heapledger.stretches import Survey, count_in, resized
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -56,7 +57,8 @@ class Bench:
         """
         if not subject.rules.enabled or not (subject.has_something or subject.notes):
             return None
-        entries = self._entries(subject, let_go)
+        _collect_garbage(subject, let_go)
+        entries = judged(_facts(subject), subject.rules)
         if not entries and not subject.notes:
             return None
         self._suppress(entries)
@@ -77,22 +79,6 @@ class Bench:
             "notes": list(subject.notes),
             "run_count": subject.run_count,
         }
-
-    def _entries(self, subject: Subject, let_go: Callable[[], None]) -> list[Entry]:
-        """Judge once, and anew after each garbage collection while that changes the verdict."""
-        entries = judged(_facts(subject), subject.rules)
-        for generation in GENERATIONS:
-            if all(leak.verdict == KEPT for leak in _leaks(entries)):
-                break
-            if generation != FULL:
-                let_go()
-            gc.collect(generation)
-            before = sum(leak.finding["blocks"] for leak in _leaks(entries))
-            entries = judged(_facts(subject), subject.rules)
-            after = sum(leak.finding["blocks"] for leak in _leaks(entries))
-            if before == after and generation == FULL:
-                break
-        return entries
 
     def _known_of(
         self, subject: Subject, entries: list[Entry], sites: Mapping[int, str]
@@ -122,8 +108,30 @@ class Bench:
         self.suppressions_used.update(rule["rule"] for rule in used)
 
 
-def _leaks(entries: list[Entry]) -> list[Entry]:
-    return [entry for entry in entries if entry.finding["kind"] == "leak"]
+def _collect_garbage(subject: Subject, let_go: Callable[[], None]) -> None:
+    """Collect garbage while that leaves fewer of the blocks that may fail the subject.
+
+    They are only counted: before the first collection there are most, and findings are dear.
+    """
+    before = _count_at_stake(subject)
+    for generation in GENERATIONS:
+        if before == 0:
+            break
+        if generation != FULL:
+            let_go()
+        gc.collect(generation)
+        after = _count_at_stake(subject)
+        if before == after and generation == FULL:
+            break
+        before = after
+
+
+def _count_at_stake(subject: Subject) -> int:
+    """Count the live blocks that may fail the subject: those that are kept only if it says so."""
+    rules = subject.rules
+    may_keep = rules.kept != "fail" and subject.run_count <= 1
+    count_since = interface.lost_count_since if may_keep else interface.leak_count_since
+    return sum(count_in(part, count_since) for part in subject.parts.values())
 
 
 def _facts(subject: Subject) -> Facts:

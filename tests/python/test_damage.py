@@ -139,7 +139,7 @@ def test_an_underflow_names_the_bytes_before_the_block(
 ) -> None:
     # In front lies a block in use: of a free one glibc would look at the damaged word, and abort.
     source = """
-row = sorted(make() for _ in range(64))
+row = sorted(make() for _ in range(2_000))  # more than fit between the interpreter's blocks
 block = next(second for first, second in zip(row, row[1:]) if second - first < 300)
 write(block, -2, b'ab')
 look()

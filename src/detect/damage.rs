@@ -5,6 +5,7 @@
     reason = "looks at blocks whose memory the caller knows to be there"
 )]
 
+use super::parts::{self, PART_BYTE_MAX, Part, PartKind};
 use super::{pattern, poison, redzone, size_word};
 use crate::ledger::record::flag;
 use crate::ledger::{BlockRecord, BlockState};
@@ -118,43 +119,48 @@ pub unsafe fn of_withheld(block: Address, size: ByteCount, flags: u32) -> Damage
 }
 
 /// Looks at a block whose memory another thread may give back at this moment: at copies that the
-/// kernel makes. `None` when it cannot be read; nothing to see is no damage.
+/// kernel makes. `None` when it cannot be read; nothing to see is no damage. Of a guarded block that was
+/// released nothing is to be seen.
 #[must_use]
 pub fn by_copy(record: &BlockRecord) -> Option<Damage> {
-    if record.flags & flag::GUARDED != 0 {
-        return of_guarded(record);
-    }
-    let remembered = SizeWord::from_flags(record.flags, record.address);
-    let (redzone, redzone_length) = redzone::extent(record.address, record.size, remembered);
+    let parts = parts::of(record);
     let mut whole = [0; WHOLE_BYTE_MAX];
-    let copy = Copied::of(record, redzone_length, &mut whole);
-    let mut part = [0; PART_BYTE_MAX];
+    let copy = Copied::of(parts.clone(), &mut whole);
+    let mut bytes = [0; PART_BYTE_MAX];
     let mut damage = Damage::default();
-    if record.flags & flag::REDZONE != 0 {
-        let bytes = part.get_mut(..redzone_length)?;
-        copy.read(redzone, bytes)?;
-        damage.behind = redzone::broken_redzone(bytes, record.size);
-    }
-    if remembered.is_known() {
-        let mut bytes = [0; size_of::<usize>()];
-        copy.read(size_word::place(record.address), &mut bytes)?;
-        damage.before = remembered.damage(usize::from_ne_bytes(bytes));
-    }
-    if record.state == BlockState::Quarantined && record.flags & flag::POISONED != 0 {
-        for (start, length) in poison::poisoned_parts(record.address, record.size) {
-            let bytes = part.get_mut(..length)?;
-            copy.read(record.address.offset_by(start), bytes)?;
-            damage.inside = damage.inside.or(poison::broken_poison(bytes, start));
-        }
+    for part in parts {
+        let bytes = bytes.get_mut(..part.byte_count)?;
+        copy.read(part.start, bytes)?;
+        judge(&part, bytes, record.size, &mut damage);
     }
     Some(damage)
 }
 
+/// Whether nothing is damaged in a copy of a part.
+#[must_use]
+pub fn is_part_intact(part: &Part, bytes: &[u8]) -> bool {
+    let mut damage = Damage::default();
+    judge(part, bytes, ByteCount::new(0), &mut damage);
+    !damage.is_any()
+}
+
+/// Adds what is damaged in a copy of a part of a block of this size.
+fn judge(part: &Part, bytes: &[u8], size: ByteCount, damage: &mut Damage) {
+    match part.kind {
+        PartKind::SizeWord(remembered) => {
+            let word = bytes.first_chunk().copied().map(usize::from_ne_bytes);
+            damage.before = word.and_then(|word| remembered.damage(word));
+        }
+        PartKind::Before => damage.before = broken_before(bytes),
+        PartKind::Behind => damage.behind = redzone::broken_redzone(bytes, size),
+        PartKind::Inside(start) => {
+            damage.inside = damage.inside.or(poison::broken_poison(bytes, start));
+        }
+    }
+}
+
 /// Bytes of a block and of what lies around it that are copied together.
 const WHOLE_BYTE_MAX: usize = 1_024;
-/// Bytes that are copied at a time.
-const PART_BYTE_MAX: usize = redzone::REDZONE_BYTE_MAX;
-const _: () = assert!(PART_BYTE_MAX >= poison::POISON_PART_BYTE_MAX);
 
 /// A block that was copied whole, with what lies around it: one question to the kernel where its
 /// parts would be three. Empty when the block is too large, or not readable as a whole.
@@ -164,11 +170,14 @@ struct Copied<'bytes> {
 }
 
 impl<'bytes> Copied<'bytes> {
-    fn of(record: &BlockRecord, redzone_length: usize, bytes: &'bytes mut [u8]) -> Self {
-        let start = size_word::place(record.address);
-        let around = size_of::<usize>() + redzone_length;
-        let wanted = record.size.get().checked_add(around);
-        let bytes = wanted.and_then(|length| bytes.get_mut(..length));
+    fn of(parts: impl Iterator<Item = Part> + Clone, bytes: &'bytes mut [u8]) -> Self {
+        let start = parts.clone().map(|part| part.start).min();
+        let start = start.unwrap_or(Address::new(0));
+        let end = parts
+            .map(|part| part.start.offset_by(part.byte_count))
+            .max();
+        let wanted = end.and_then(|end| end.get().checked_sub(start.get()));
+        let bytes = wanted.and_then(|byte_count| bytes.get_mut(..byte_count));
         let read = bytes.and_then(|bytes| read(start, bytes).map(|()| &*bytes));
         Self {
             start,
@@ -217,27 +226,6 @@ fn broken_before(bytes: &[u8]) -> Option<Broken> {
     Some(Broken {
         distance: bytes.len() - broken.offset,
         imprint: broken.imprint,
-    })
-}
-
-/// The same for a live block, at copies. A released one is out of reach.
-#[must_use]
-pub fn of_guarded(record: &BlockRecord) -> Option<Damage> {
-    if record.state != BlockState::Live {
-        return Some(Damage::default());
-    }
-    let [(before, before_length), (behind, behind_length)] =
-        redzone::guarded_parts(record.address, record.size);
-    let mut part = [0; redzone::GUARDED_PART_BYTE_MAX];
-    let bytes = part.get_mut(..before_length)?;
-    read(before, bytes)?;
-    let before = broken_before(bytes);
-    let bytes = part.get_mut(..behind_length)?;
-    read(behind, bytes)?;
-    Some(Damage {
-        before,
-        behind: redzone::broken_redzone(bytes, record.size),
-        inside: None,
     })
 }
 

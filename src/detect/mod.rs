@@ -17,6 +17,8 @@ pub mod finding;
 pub mod guard;
 pub mod imprint;
 pub mod leak;
+pub mod look;
+pub mod parts;
 mod pattern;
 pub mod poison;
 pub mod quarantine;

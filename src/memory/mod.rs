@@ -18,6 +18,7 @@ pub mod own_ranges;
 pub mod page_map;
 pub mod pages;
 pub mod peek;
+pub mod peek_many;
 pub mod prefetch;
 pub mod reentry;
 pub mod refusal;

@@ -217,7 +217,7 @@ impl Tracker {
     /// Reports what was written to the checked bytes around a block; `record` is from before its
     /// release.
     pub(super) fn report_guarded_damage(&self, record: &BlockRecord, noticed: Noticed) {
-        if let Some(damage) = damage::of_guarded(record) {
+        if let Some(damage) = damage::by_copy(record) {
             self.report_around_guarded(record, damage, noticed);
         }
     }

@@ -181,3 +181,35 @@ def test_the_text_says_what_was_written_and_when(run_python: Callable[..., Progr
     assert "12 bytes inside a 100-byte block" in said
     assert "written there: 3 bytes, between the release at" in said
     assert "and the check at" in said
+
+
+def test_a_look_at_thousands_of_blocks_finds_the_damaged_ones_alone(
+    run_python: Callable[..., Program],
+) -> None:
+    source = """
+sizes = [1, 24, 100, 700, 1_500, 5_000, 40_000] * 500 + [2_000_000] * 7
+blocks = [(library.hl_malloc(size), size) for size in sizes]
+assert not heapledger.check()
+damaged = blocks[3::97]
+for number, (block, size) in enumerate(damaged):
+    if number % 3 == 0:
+        write(block, size, b'a')
+    elif number % 3 == 1:
+        write(block, -2, b'a')
+    else:
+        release(block)
+        write(block, size - 1, b'a')
+release(blocks[-1][0])
+counts = {finding.kind: finding.count for finding in heapledger.check()}
+assert not heapledger.check(), heapledger.findings()
+print(len(damaged), json.dumps(counts))
+"""
+    finished = run_python(HEAD + source)
+    assert (finished.status, finished.err) == (0, "")
+    count, counts = finished.out.split(" ", 1)
+    third, rest = divmod(int(count), 3)
+    assert json.loads(counts) == {
+        "heap-overflow": third + (rest > 0),
+        "heap-underflow": third + (rest > 1),
+        "use-after-free": third,
+    }

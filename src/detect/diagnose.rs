@@ -1,7 +1,7 @@
 //! What is wrong with an event: pure functions over what the ledger knows.
 
 use super::damage::Damage;
-use super::finding::{Access, BlockFacts, Finding, FindingKind, PointerPlace};
+use super::finding::{Access, BlockFacts, Finding, FindingKind, NextBlock, PointerPlace};
 use super::imprint::{Moment, MomentKind, Written};
 use super::reach::Holding;
 use crate::ledger::record::flag;
@@ -192,6 +192,20 @@ pub fn damaged(
     })
 }
 
+/// The block behind a damaged one, when the byte `offset` bytes from the damaged one's start lies nearer
+/// to `next` than to the end of the damaged one: the program may have written before its start.
+#[must_use]
+pub fn nearer_block(record: &BlockRecord, offset: usize, next: &BlockRecord) -> Option<NextBlock> {
+    let past_end = offset.checked_sub(record.size.get())?;
+    let damaged = record.address.offset_by(offset);
+    let distance = next.address.bytes_after(damaged)?;
+    (distance < past_end).then_some(NextBlock {
+        distance: ByteCount::new(distance),
+        size: next.size,
+        allocated: next.allocated,
+    })
+}
+
 /// The last moment at which a block is known to have been intact; `last_check` is where everything was
 /// last looked at.
 #[must_use]
@@ -275,6 +289,7 @@ fn blank(kind: FindingKind, at: Occurrence) -> Finding {
         access: Access::Unknown,
         views: None,
         written: None,
+        next: None,
         holding: Holding::Unknown,
         count: 1,
         bytes: 0,
@@ -329,6 +344,28 @@ mod tests {
         assert!(facts.handed_to_python);
         let resize = released_before(&record(), Attempt::Resize(FamilyId::MALLOC), AT);
         assert_eq!(resize.kind, FindingKind::ReallocAfterFree);
+    }
+
+    #[test]
+    fn an_overflow_nearer_to_the_next_block_names_that_one() {
+        let next = BlockRecord {
+            address: Address::new(0x7000 + 48 + 60),
+            size: ByteCount::new(7),
+            allocated: StackId(5),
+            ..record()
+        };
+        let distance = |offset| {
+            let next = nearer_block(&record(), offset, &next)?;
+            assert_eq!((next.size.get(), next.allocated), (7, StackId(5)));
+            Some(next.distance.get())
+        };
+        assert_eq!(distance(48 + 59), Some(1));
+        assert_eq!(distance(48 + 40), Some(20));
+        assert_eq!(distance(48 + 31), Some(29));
+        assert_eq!(distance(48 + 30), None, "as far from both");
+        assert_eq!(distance(48), None);
+        assert_eq!(distance(47), None, "inside");
+        assert_eq!(distance(48 + 61), None, "behind the next one's start");
     }
 
     #[test]

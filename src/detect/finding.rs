@@ -116,6 +116,17 @@ pub struct BlockFacts {
     pub handed_to_python: bool,
 }
 
+/// The block behind the one that a finding is about, when the damage lies nearer to that one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NextBlock {
+    /// How far the first damaged byte lies before its start.
+    pub distance: ByteCount,
+    /// Its size.
+    pub size: ByteCount,
+    /// Where it was allocated.
+    pub allocated: StackId,
+}
+
 /// One detected error. Two with the same fingerprint (kind and stacks) are one, counted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Finding {
@@ -143,6 +154,8 @@ pub struct Finding {
     pub views: Option<(u32, StackId)>,
     /// What was written, when that was found afterwards.
     pub written: Option<Written>,
+    /// The block that an overflow may have been meant for: it may be a write before that one's start.
+    pub next: Option<NextBlock>,
     /// What still holds the blocks of a leak.
     pub holding: Holding,
     /// How often it occurred. For a leak: in how many blocks.

@@ -96,6 +96,7 @@ fn none_yet(record: &BlockRecord, facts: BlockFacts, holding: Holding) -> Findin
         access: Access::Unknown,
         views: None,
         written: None,
+        next: None,
         holding,
         count: 0,
         bytes: 0,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::hints::UsualRelease;
-use super::lessons::Lessons;
+use super::lessons::{Lessons, python_place};
 use super::model::{ForeignFunction, Frame, Limits, Process, Report, Stats};
 use super::translate::{Resolver, finding_to_model, findings_to_model};
 use super::{Learned, Suppressions, model, timestamp};
@@ -114,7 +114,9 @@ impl Resolver for Names<'_> {
         let leaked =
             allocated.filter(|stack| stack.is_known() && finding.kind == FindingKind::Leak);
         let inside = leaked.map(|stack| self.tracker.findings().interior_release_count(stack));
+        let next = finding.next.map(|next| self.frames(next.allocated));
         Learned {
+            next_block_place: next.and_then(|frames| python_place(&frames)),
             result_was_copied: leaked.is_some_and(|stack| self.tracker.is_copied_result(stack)),
             interior_release_count: inside.unwrap_or(0),
             usual_release: leaked.and_then(|stack| self.usual_release(stack)),

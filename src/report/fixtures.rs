@@ -68,6 +68,7 @@ pub(super) fn error(kind: FindingKind, size: usize) -> Finding {
         access: crate::detect::finding::Access::Unknown,
         views: None,
         written: None,
+        next: None,
         holding: crate::detect::reach::Holding::Unknown,
         count: 1,
         bytes: size as u64,

@@ -32,6 +32,8 @@ pub struct Evidence<'a> {
 pub struct Learned {
     /// Whether the allocating function's `restype` is `c_char_p`, which copies the text.
     pub result_was_copied: bool,
+    /// The Python line that allocated the next block of an overflow.
+    pub next_block_place: Option<String>,
     /// What usually releases the blocks of the allocating function.
     pub usual_release: Option<UsualRelease>,
     /// Releases of pointers inside blocks that were allocated where this one was; all refused.
@@ -63,6 +65,7 @@ const RULES: &[fn(&Evidence<'_>) -> Option<String>] = &[
     copied_wrapper,
     interior_pointer,
     released_inside,
+    nearer_to_the_next,
     negative_size,
     missing_restype,
     still_referenced,
@@ -238,6 +241,19 @@ fn released_inside(evidence: &Evidence<'_>) -> Option<String> {
     })
 }
 
+fn nearer_to_the_next(evidence: &Evidence<'_>) -> Option<String> {
+    let next = evidence.finding.next?;
+    let distance = counted(next.distance.get() as u64, "byte");
+    let size = counted(next.size.get() as u64, "byte");
+    let place = match &evidence.learned.next_block_place {
+        Some(place) => format!(", allocated at {place}"),
+        None => String::new(),
+    };
+    Some(format!(
+        "or {distance} before the next block ({size}{place}): a negative index writes there"
+    ))
+}
+
 fn negative_size(evidence: &Evidence<'_>) -> Option<String> {
     let finding = evidence.finding;
     let signed = finding.requested.get().cast_signed();
@@ -282,6 +298,9 @@ fn still_referenced(evidence: &Evidence<'_>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::detect::finding::NextBlock;
+    use crate::ledger::StackId;
+    use crate::memory::ByteCount;
     use crate::report::fixtures::{error, error_at, foreign, leak, native, python, size_overflow};
 
     fn hints_of(finding: &Finding, stacks: &Stacks, learned: &Learned) -> Vec<String> {
@@ -310,6 +329,32 @@ mod tests {
                 assert_eq!(hints_without_stacks(&error(kind, 48)), Vec::<String>::new());
             }
         }
+    }
+
+    #[test]
+    fn an_overflow_far_behind_its_block_may_be_meant_for_the_next() {
+        let finding = Finding {
+            next: Some(NextBlock {
+                distance: ByteCount::new(20),
+                size: ByteCount::new(1),
+                allocated: StackId(4),
+            }),
+            ..error_at(FindingKind::HeapOverflow, 48, 90)
+        };
+        let place = |place: Option<&str>| {
+            let learned = Learned {
+                next_block_place: place.map(str::to_owned),
+                ..Learned::default()
+            };
+            hints_of(&finding, &Stacks::default(), &learned)
+        };
+        let hint = "or 20 bytes before the next block (1 byte): a negative index writes there";
+        assert_eq!(place(None), [hint]);
+        let allocated = "(1 byte, allocated at a.py:3 in make)";
+        assert_eq!(
+            place(Some("a.py:3 in make")),
+            [hint.replace("(1 byte)", allocated)]
+        );
     }
 
     #[test]
@@ -427,6 +472,7 @@ mod tests {
                 place: Some("app.py:33 in Reader.close".to_owned()),
             }),
             interior_release_count: 2,
+            ..Learned::default()
         };
         assert_eq!(
             hints_of(&leak(), &Stacks::default(), &learned),

@@ -108,7 +108,8 @@ fn named(function: crate::capture::ForeignFunction) -> ForeignFunction {
     }
 }
 
-fn python_place(frames: &[Frame]) -> Option<String> {
+/// The innermost Python line of a stack.
+pub(super) fn python_place(frames: &[Frame]) -> Option<String> {
     frames.iter().find_map(|frame| match frame {
         Frame::Python {
             file,

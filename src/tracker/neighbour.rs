@@ -14,6 +14,8 @@
 use super::Tracker;
 use crate::capture::EventPlace;
 use crate::detect::damage::{self, Damage};
+use crate::detect::diagnose;
+use crate::detect::finding::NextBlock;
 use crate::detect::imprint::MomentKind;
 use crate::detect::redzone::Behind;
 use crate::detect::size_word::{self, SizeWord};
@@ -105,6 +107,24 @@ impl Tracker {
         let noticed = (MomentKind::Neighbour, place);
         self.report_damage_once(found.ticket(), &record, damage, noticed);
         true
+    }
+
+    /// The block behind `front`, if it is on record and the damage in front's redzone lies nearer to it
+    /// than to `front`. A write before its start that leaves the word in front of it alone looks the
+    /// same as one that goes far past the end of `front`.
+    #[cold]
+    pub(super) fn nearer_block_behind(
+        &self,
+        front: &BlockRecord,
+        behind: Behind,
+    ) -> Option<NextBlock> {
+        let chunk = SizeWord::from_flags(front.flags, front.address);
+        if !chunk.is_known() {
+            return None;
+        }
+        let next = self.ledger.find(chunk.next_block(front.address))?.read()?;
+        let is_certain = damage::is_held(&next) && self.vouches_for_copy(&next);
+        diagnose::nearer_block(front, behind.offset, &next).filter(|_| is_certain)
     }
 
     /// Puts right what an overflow of `front` has done to the words in front of the next block, if

@@ -19,7 +19,7 @@ use crate::detect::damage::{self, Damage};
 use crate::detect::diagnose::{self, Attempt};
 use crate::detect::imprint::{Moment, MomentKind};
 use crate::detect::size_word::SizeWord;
-use crate::detect::{Finding, PointerPlace, poison, redzone};
+use crate::detect::{Finding, FindingKind, PointerPlace, poison, redzone};
 use crate::ledger::record::flag;
 use crate::ledger::{
     BlockRecord, BlockState, Event, FamilyId, Found, Outcome, StackId, ThreadNumber, Ticket,
@@ -282,8 +282,11 @@ impl Tracker {
             kind,
             stack: at.here,
         };
+        let nearer = |behind| self.nearer_block_behind(record, behind);
+        let next = damage.behind.and_then(nearer);
         for finding in diagnose::damaged(record, damage, (after, before), at) {
-            self.found(&finding);
+            let next = next.filter(|_| finding.kind == FindingKind::HeapOverflow);
+            self.found(&Finding { next, ..finding });
         }
         if damage.behind.is_some_and(|behind| behind.reaches_end) {
             self.repair_behind(record);

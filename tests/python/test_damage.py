@@ -152,6 +152,87 @@ look()
     )
 
 
+# As many blocks as do not fit between the interpreter's, so that some lie side by side.
+ROW = """
+row = sorted(make() for _ in range(2_000))  # allocated here
+first, second = next(pair for pair in zip(row, row[1:]) if pair[1] - pair[0] < 300)
+distance = second - first
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "text"), [(20, "b'\\5\\0\\0\\0'"), (16, "b'\\5' + bytes(7)"), (9, "b'a'")]
+)
+def test_a_write_that_skips_the_word_in_front_may_be_meant_for_the_next_block(
+    before: int, text: str, run_python: Callable[..., Program]
+) -> None:
+    """`int[-5]` and `long[-2]`: in front of them lies the redzone of another block."""
+    write = f"write(second, -{before}, {text})\nlook()\nprint(distance - {before})\n"
+    finished = run_python(HEAD + ROW + write + TAIL)
+    assert (finished.status, finished.err) == (0, "")
+    offset, text = finished.out.splitlines()
+    (finding,) = json.loads(text)
+    assert finding["kind"] == "heap-overflow"
+    assert finding["block"]["offset"] == int(offset)
+    count = f"{before} bytes"
+    place = next(
+        f"{number} in make"
+        for number, line in enumerate(HEAD.splitlines(), 1)
+        if line.startswith("def make")
+    )
+    (hint,) = finding["hints"]
+    assert hint.startswith(f"or {count} before the next block (100 bytes, allocated at ")
+    assert hint.endswith(f":{place}): a negative index writes there")
+
+
+def test_a_write_just_past_the_end_is_not_meant_for_the_next_block(
+    run_python: Callable[..., Program],
+) -> None:
+    finished = run_python(HEAD + ROW + "write(first, 130, b'abcd')\nlook()\n" + TAIL)
+    assert (finished.status, finished.err) == (0, "")
+    (finding,) = json.loads(finished.out)
+    assert (finding["kind"], finding["block"]["offset"]) == ("heap-overflow", 130)
+    assert finding["hints"] == []
+
+
+@pytest.mark.parametrize(
+    ("number", "index", "value", "offset"),
+    [
+        ("byte", -1, 5, -1),
+        ("int", -1, 5, -4),
+        ("int", -2, 5, -8),
+        ("long", -1, 5, -8),
+        ("long", -1, 0, -8),
+        # The upper half of the word is zero anyhow.
+        ("int", -1, 0, None),
+        # The last bytes of the block in front, which nobody has on record.
+        ("int", -3, 5, None),
+        ("long", -2, 5, None),
+        ("int", -5, 5, None),
+    ],
+)
+def test_what_a_negative_index_does_behind_a_block_that_is_not_on_record(
+    number: str, index: int, value: int, offset: int | None, run_python: Callable[..., Program]
+) -> None:
+    """The word in front is looked at; what lies before it is the content of the block in front."""
+    source = f"""
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+libc.malloc_usable_size.argtypes = [ctypes.c_void_p]
+pairs = [(libc.malloc(200), make()) for _ in range(2_000)]
+block = next(
+    second for first, second in pairs if first + libc.malloc_usable_size(first) + 8 == second
+)
+ctypes.POINTER(ctypes.c_{number}).from_buffer(ctypes.c_void_p(block))[{index}] = {value}
+look()
+release(block)
+"""
+    finished = run_python(HEAD + source + TAIL)
+    assert (finished.status, finished.err) == (0, "")
+    found = [(one["kind"], one["block"]["offset"]) for one in json.loads(finished.out)]
+    assert found == ([] if offset is None else [("heap-underflow", offset)])
+
+
 def test_a_block_that_others_push_out_is_one_finding_wherever_that_happens(
     run_python: Callable[..., Program],
 ) -> None:

@@ -221,6 +221,15 @@ mod tests {
 
     const SIZE: ByteCount = ByteCount::new(CLOSED_BLOCK_BYTE_MIN);
 
+    /// One for each way in which this kernel can close pages.
+    fn each_closed() -> impl Iterator<Item = Closed> {
+        let methods = Method::all_of_kernel().into_iter();
+        methods.map(|method| Closed {
+            method: OnceLock::from(Some(method)),
+            ..Closed::default()
+        })
+    }
+
     /// A ticket for a block that begins 16 bytes into fresh pages.
     fn block(number: u32) -> Ticket {
         let mapped = pages::map(CLOSED_BLOCK_BYTE_MIN + PAGE).expect("pages");
@@ -237,33 +246,35 @@ mod tests {
 
     #[test]
     fn whole_pages_are_closed_and_what_lies_around_them_is_not() {
-        let closed = Closed::default();
-        let ticket = block(1);
-        assert!(closed.withhold(ticket, SIZE, |_| ()));
-        let start = ticket.word.address().get();
-        let end = start + SIZE.get();
-        assert!(is_readable(start - 16) && is_readable(end - 1) && is_readable(start));
-        let inside = Address::new(start + PAGE);
-        assert!(!is_readable(inside.get()) && !is_readable(end - PAGE));
-        assert_eq!(closed.find(inside), Some(ticket));
-        assert_eq!(closed.find(Address::new(start)), None, "not closed");
-        assert!(closed.let_pass(inside) && is_readable(inside.get()));
-        assert_eq!(closed.held().0, 1);
+        for closed in each_closed() {
+            let ticket = block(1);
+            assert!(closed.withhold(ticket, SIZE, |_| ()));
+            let start = ticket.word.address().get();
+            let end = start + SIZE.get();
+            assert!(is_readable(start - 16) && is_readable(end - 1) && is_readable(start));
+            let inside = Address::new(start + PAGE);
+            assert!(!is_readable(inside.get()) && !is_readable(end - PAGE));
+            assert_eq!(closed.find(inside), Some(ticket));
+            assert_eq!(closed.find(Address::new(start)), None, "not closed");
+            assert!(closed.let_pass(inside) && is_readable(inside.get()));
+            assert_eq!(closed.held().0, 1);
+        }
     }
 
     #[test]
     fn the_oldest_is_opened_and_handed_over_when_there_is_no_room() {
-        let closed = Closed::default();
-        let tickets = [block(1), block(2), block(3)];
-        let mut evicted = Vec::new();
-        for ticket in tickets {
-            assert!(closed.withhold(ticket, SIZE, |old| evicted.push(old.number)));
+        for closed in each_closed() {
+            let tickets = [block(1), block(2), block(3)];
+            let mut evicted = Vec::new();
+            for ticket in tickets {
+                assert!(closed.withhold(ticket, SIZE, |old| evicted.push(old.number)));
+            }
+            assert_eq!(evicted, [1]);
+            assert!(is_readable(tickets[0].word.address().get() + PAGE));
+            assert!(closed.drain(|old| evicted.push(old.number)));
+            assert!(!closed.drain(|_| ()), "nothing is left");
+            assert_eq!((evicted, closed.held()), (vec![1, 2, 3], (0, 0, 3)));
         }
-        assert_eq!(evicted, [1]);
-        assert!(is_readable(tickets[0].word.address().get() + PAGE));
-        assert!(closed.drain(|old| evicted.push(old.number)));
-        assert!(!closed.drain(|_| ()), "nothing is left");
-        assert_eq!((evicted, closed.held()), (vec![1, 2, 3], (0, 0, 3)));
     }
 
     #[test]

@@ -33,6 +33,14 @@ impl Method {
         })
     }
 
+    /// Each way in which this kernel can close pages: the other one is that of older kernels.
+    #[cfg(all(test, not(any(loom, miri))))]
+    pub(super) fn all_of_kernel() -> Vec<Self> {
+        let mut methods = vec![Self::Protection];
+        methods.extend(Self::of_kernel().filter(|method| *method != Self::Protection));
+        methods
+    }
+
     /// Lets everybody touch pages.
     pub(super) fn open(self, start: usize, byte_count: usize) -> bool {
         match self {
@@ -64,4 +72,34 @@ fn protect(start: usize, byte_count: usize, protection: i32) -> bool {
     let start = std::ptr::with_exposed_provenance_mut(start);
     // SAFETY: as in `advise`.
     !is_refused(Request::Guard) && unsafe { libc::mprotect(start, byte_count, protection) == 0 }
+}
+
+#[cfg(all(test, not(any(loom, miri))))]
+mod tests {
+    use super::*;
+    use crate::memory::Address;
+    use crate::memory::peek::peek;
+
+    #[test]
+    fn closed_pages_are_out_of_reach_and_empty_when_they_open_in_every_way() {
+        for method in Method::all_of_kernel() {
+            let mapped = pages::map(3 * PAGE).expect("pages");
+            let start = mapped.expose_provenance().get();
+            // SAFETY: mapped above, and this test's.
+            unsafe { mapped.as_ptr().write_bytes(7, 3 * PAGE) };
+            let first_bytes = || {
+                [0, 1, 2].map(|page| {
+                    let mut byte = [0];
+                    peek(Address::new(start + page * PAGE), &mut byte).then_some(byte[0])
+                })
+            };
+            assert!(method.close(start + PAGE, PAGE), "{method:?}");
+            assert_eq!(first_bytes(), [Some(7), None, Some(7)], "{method:?}");
+            assert!(method.close(start, 2 * PAGE), "one of them a second time");
+            assert!(method.open(start + PAGE, 2 * PAGE), "one of them was open");
+            assert_eq!(first_bytes(), [None, Some(0), Some(7)], "{method:?}");
+            // SAFETY: as above.
+            assert!(unsafe { pages::unmap(mapped, 3 * PAGE) });
+        }
+    }
 }

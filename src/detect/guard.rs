@@ -128,7 +128,10 @@ impl Guard {
     /// Reserves the address space; `None` when the kernel refuses.
     #[must_use]
     pub fn new() -> Option<Self> {
-        let method = Method::of_kernel()?;
+        Self::closing_by(Method::of_kernel()?)
+    }
+
+    fn closing_by(method: Method) -> Option<Self> {
         let mut classes = Vec::with_capacity(CLASS_COUNT);
         for class in 0..CLASS_COUNT {
             classes.push(Class::new(class, method)?);
@@ -397,6 +400,12 @@ mod tests {
         crate::memory::peek::peek(Address::new(address), &mut [0])
     }
 
+    /// One for each way in which this kernel can close pages.
+    fn guards() -> impl Iterator<Item = Guard> {
+        let methods = Method::all_of_kernel().into_iter();
+        methods.map(|method| Guard::closing_by(method).expect("pages"))
+    }
+
     fn ends(taken: &Taken, size: usize) -> (usize, usize) {
         let start = taken.block.get();
         (start, start + size)
@@ -404,64 +413,68 @@ mod tests {
 
     #[test]
     fn a_block_ends_where_memory_ends() {
-        let guard = Guard::new().expect("pages");
-        for size in [16, 48, PAGE, PAGE + 16, 3 * PAGE, GUARDED_BYTE_MAX] {
-            let taken = guard
-                .take(ByteCount::new(size), Side::Right)
-                .expect("a slot");
-            let (start, end) = ends(&taken, size);
-            assert!(is_readable(start) && is_readable(end - 1), "{size}");
-            assert!(!is_readable(end), "{size}");
-            assert!(start.is_multiple_of(ALIGNMENT));
-            assert!(guard.covers(taken.block));
-            guard.give_back(taken.block, None);
-            assert!(!is_readable(start) && !is_readable(end - 1), "{size}");
+        for guard in guards() {
+            for size in [16, 48, PAGE, PAGE + 16, 3 * PAGE, GUARDED_BYTE_MAX] {
+                let taken = guard
+                    .take(ByteCount::new(size), Side::Right)
+                    .expect("a slot");
+                let (start, end) = ends(&taken, size);
+                assert!(is_readable(start) && is_readable(end - 1), "{size}");
+                assert!(!is_readable(end), "{size}");
+                assert!(start.is_multiple_of(ALIGNMENT));
+                assert!(guard.covers(taken.block));
+                guard.give_back(taken.block, None);
+                assert!(!is_readable(start) && !is_readable(end - 1), "{size}");
+            }
+            let too_large = ByteCount::new(GUARDED_BYTE_MAX + 1);
+            assert_eq!(guard.take(too_large, Side::Right), None);
+            assert_eq!(guard.take(ByteCount::new(usize::MAX), Side::Right), None);
         }
-        let too_large = ByteCount::new(GUARDED_BYTE_MAX + 1);
-        assert_eq!(guard.take(too_large, Side::Right), None);
-        assert_eq!(guard.take(ByteCount::new(usize::MAX), Side::Right), None);
     }
 
     #[test]
     fn a_block_begins_where_memory_begins() {
-        let guard = Guard::new().expect("pages");
-        for size in [16, 48, PAGE, 3 * PAGE, GUARDED_BYTE_MAX, 3 * PAGE] {
-            let taken = guard.take(ByteCount::new(size), Side::Left);
-            let taken = taken.expect("a slot");
-            let (start, end) = ends(&taken, size);
-            assert!(is_readable(start) && is_readable(end - 1), "{size}");
-            assert!(!is_readable(start - 1), "{size}");
-            assert!(!is_readable(end.next_multiple_of(PAGE)), "{size}");
-            let before = guard.nearby(Address::new(start - 1)).expect("a slot");
-            assert!(before.block == taken.block || before.next == Some(taken.block));
+        for guard in guards() {
+            for size in [16, 48, PAGE, 3 * PAGE, GUARDED_BYTE_MAX, 3 * PAGE] {
+                let taken = guard.take(ByteCount::new(size), Side::Left);
+                let taken = taken.expect("a slot");
+                let (start, end) = ends(&taken, size);
+                assert!(is_readable(start) && is_readable(end - 1), "{size}");
+                assert!(!is_readable(start - 1), "{size}");
+                assert!(!is_readable(end.next_multiple_of(PAGE)), "{size}");
+                let before = guard.nearby(Address::new(start - 1)).expect("a slot");
+                assert!(before.block == taken.block || before.next == Some(taken.block));
+            }
+            assert_eq!(Side::Alternate.at(3), Side::Left);
         }
-        assert_eq!(Side::Alternate.at(3), Side::Left);
     }
 
     #[test]
     fn a_slot_is_used_again_when_all_others_have_been() {
-        let guard = Guard::new().expect("pages");
-        let size = ByteCount::new(10);
-        let first = guard.take(size, Side::Right).expect("a slot");
-        guard.give_back(first.block, None);
-        for _ in 1..SLOT_COUNT {
-            let other = guard.take(size, Side::Right).expect("a slot");
-            assert_ne!(other.block, first.block);
+        for guard in guards() {
+            let size = ByteCount::new(10);
+            let first = guard.take(size, Side::Right).expect("a slot");
+            guard.give_back(first.block, None);
+            for _ in 1..SLOT_COUNT {
+                let other = guard.take(size, Side::Right).expect("a slot");
+                assert_ne!(other.block, first.block);
+            }
+            assert_eq!(guard.take(size, Side::Right), Some(first));
+            assert_eq!(guard.take(size, Side::Right), None, "all are live");
         }
-        assert_eq!(guard.take(size, Side::Right), Some(first));
-        assert_eq!(guard.take(size, Side::Right), None, "all are live");
     }
 
     #[test]
     fn an_opened_page_is_closed_again() {
-        let guard = Guard::new().expect("pages");
-        let taken = guard.take(ByteCount::new(32), Side::Right).expect("a slot");
-        let (_, end) = ends(&taken, 32);
-        assert!(guard.let_pass(Address::new(end)));
-        assert!(is_readable(end));
-        guard.close_again();
-        assert!(!is_readable(end));
-        let nearby = guard.nearby(Address::new(end)).expect("a slot");
-        assert_eq!((nearby.block, nearby.next), (taken.block, None));
+        for guard in guards() {
+            let taken = guard.take(ByteCount::new(32), Side::Right).expect("a slot");
+            let (_, end) = ends(&taken, 32);
+            assert!(guard.let_pass(Address::new(end)));
+            assert!(is_readable(end));
+            guard.close_again();
+            assert!(!is_readable(end));
+            let nearby = guard.nearby(Address::new(end)).expect("a slot");
+            assert_eq!((nearby.block, nearby.next), (taken.block, None));
+        }
     }
 }

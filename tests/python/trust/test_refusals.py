@@ -59,6 +59,18 @@ PROGRAM = (
     "print('survived')\n"
 )
 OUT = "120 60\n15\n"
+PROTECTED = (
+    "from traffic import *\n"
+    "blocks = [libc.malloc(48) for _ in range(500)]\n"
+    "ctypes.string_at(blocks[0] + 48, 1)\n"
+    "ctypes.memset(blocks[1] + 48, 7, 1)\n"
+    "libc.free(blocks[2])\n"
+    "ctypes.string_at(blocks[2], 1)\n"
+    "with open('/proc/self/maps') as maps:\n"
+    "    print(sum(' ---p ' in line for line in maps) >= len(blocks) - 3)\n"
+    "for block in blocks[:2] + blocks[3:]: libc.free(block)\n"
+    "print(traffic())\n"
+)
 
 
 @pytest.fixture(scope="module")
@@ -140,3 +152,22 @@ def test_each_request_is_refused_in_turn(trial: Trial, refusing: Path, request_n
             check(trial, ending, "process", f"{refuse}+")
     print(f"{request_name}: {tried} tried", file=sys.stderr)
     assert tried or request_name in ("guard", "thread-slot")
+
+
+@pytest.mark.slow
+def test_where_the_kernel_has_no_guard_markers_pages_are_protected(
+    trial: Trial, refusing: Path
+) -> None:
+    """The first request for guard pages asks for markers; before Linux 6.13 it is refused."""
+    trial.library = refusing
+    ending = trial.run(
+        trial.command(PROTECTED),
+        "foreign",
+        HEAPLEDGER_OPTIONS=f"check=guard:json={trial.folder}/foreign-%p.json",
+        HEAPLEDGER_REFUSE="guard:1",
+    )
+    assert (ending.status, ending.out, ending.err) == (0, "True\n120\n", "")
+    (report,) = trial.reports["foreign"]
+    found = [(finding["kind"], finding["block"]["offset"]) for finding in report["findings"]]
+    assert sorted(found) == [("heap-overflow", 48), ("heap-overflow", 48), ("use-after-free", 0)]
+    assert not report["limits"]["troubles"]

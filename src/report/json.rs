@@ -181,6 +181,15 @@ mod tests {
     }
 
     #[test]
+    fn numbers_of_any_size_stay_as_they_are() {
+        let text = r#"{"schema":"heapledger.report","version":1,
+            "stats":{"weight":3e50,"share":0.1},"process":{"duration_s":0.3}}"#;
+        let written = write(&read(text.as_bytes()).unwrap());
+        assert!(written.contains("3e+50"), "{written}");
+        assert_eq!(write(&read(written.as_bytes()).unwrap()), written);
+    }
+
+    #[test]
     fn hostile_documents_are_refused() {
         let whole = |findings: &str| {
             format!(r#"{{"schema":"heapledger.report","version":1,"findings":{findings}}}"#)

@@ -20,7 +20,7 @@ use crate::detect::imprint::MomentKind;
 use crate::detect::redzone::Behind;
 use crate::detect::size_word::{self, SizeWord};
 use crate::ledger::record::flag;
-use crate::ledger::{BlockRecord, Found};
+use crate::ledger::{BlockRecord, Found, Ticket};
 use crate::memory::Address;
 use crate::memory::peek::word_at;
 use crate::memory::reentry::OurOwnWork;
@@ -122,9 +122,8 @@ impl Tracker {
         if !chunk.is_known() {
             return None;
         }
-        let next = self.ledger.find(chunk.next_block(front.address))?.read()?;
-        let is_certain = damage::is_held(&next) && self.vouches_for_copy(&next);
-        diagnose::nearer_block(front, behind.offset, &next).filter(|_| is_certain)
+        let (next, _) = self.certain_at(chunk.next_block(front.address))?;
+        diagnose::nearer_block(front, behind.offset, &next)
     }
 
     /// Puts right what an overflow of `front` has done to the words in front of the next block, if
@@ -133,9 +132,7 @@ impl Tracker {
     pub(super) fn repair_behind(&self, front: &BlockRecord) {
         let chunk = SizeWord::from_flags(front.flags, front.address);
         let behind = chunk.next_block(front.address);
-        let next = self.ledger.find(behind);
-        let next = next.and_then(|found| Some((found, found.read().filter(damage::is_held)?)));
-        let Some((found, next)) = next.filter(|(_, next)| self.vouches_for_copy(next)) else {
+        let Some((next, found)) = self.certain_at(behind) else {
             if chunk.is_known() {
                 // SAFETY: `front` is held, so glibc's next chunk begins where it ends.
                 unsafe { self.top.repair(behind) };
@@ -162,22 +159,34 @@ impl Tracker {
 
     /// The block at an address, if it is held and the word in front of it is damaged.
     fn damaged_in_front(&self, block: Address) -> Option<(BlockRecord, Found<'_>, Damage)> {
-        let found = self.ledger.find(block)?;
-        let record = found.read().filter(damage::is_held)?;
+        let (record, found) = self.certain_at(block)?;
         let damage = self.damage_while_held(&found, &record)?;
         damage.before.map(|_| (record, found, damage))
     }
 
+    /// The block at an address, if it is held and the record of it is certain.
+    fn certain_at(&self, block: Address) -> Option<(BlockRecord, Found<'_>)> {
+        let found = self.ledger.find(block)?;
+        let record = found.read().filter(damage::is_held)?;
+        self.vouches_for_copy(&record).then_some((record, found))
+    }
+
     /// What is damaged around a block, by a look at copies; `None` when it changed hands meanwhile.
-    ///
-    /// A block that was held before the look and after it was held during the look. One that another
-    /// thread gave back in between has no damage: what stands there is glibc's by now, and nobody may
-    /// put it right. Real damage stays until it is put right, for who takes such a block over sees it
-    /// as well and keeps the block.
     fn damage_while_held(&self, found: &Found<'_>, record: &BlockRecord) -> Option<Damage> {
         let damage = damage::by_copy(record)?;
-        let is_unchanged = found.read().is_some_and(|now| now == *record);
-        (is_unchanged && self.vouches_for_copy(record)).then_some(damage)
+        self.was_held_since(found.ticket(), record)
+            .then_some(damage)
+    }
+
+    /// Whether a block has been held all the time since its record was read, so that a look at it in
+    /// between saw the block.
+    ///
+    /// One that another thread gave back in between has no damage: what stands there is glibc's by now,
+    /// and nobody may put it right. Real damage stays until it is put right, for who takes such a block
+    /// over sees it as well and keeps the block.
+    pub(super) fn was_held_since(&self, ticket: Ticket, record: &BlockRecord) -> bool {
+        let is_unchanged = self.ledger.read(ticket).is_some_and(|now| now == *record);
+        is_unchanged && self.vouches_for_copy(record)
     }
 
     fn repair(&self, front: &BlockRecord, next: &BlockRecord) {

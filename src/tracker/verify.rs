@@ -91,8 +91,7 @@ impl Tracker {
             self.note_intact(ticket, record);
             return;
         }
-        let unchanged = || self.ledger.read(ticket).is_some_and(|now| now == *record);
-        if unchanged() && self.vouches_for_copy(record) {
+        if self.was_held_since(ticket, record) {
             let is_new = self.report_damage_once(ticket, record, damage, noticed);
             seen.damaged_count += u64::from(is_new);
         }

@@ -134,30 +134,24 @@ look()
     assert kinds == {"heap-overflow", "use-after-free"}
 
 
+# As many blocks as do not fit between the interpreter's, so that some lie side by side.
+ROW = """
+row = sorted(make() for _ in range(2_000))
+first, second = next(pair for pair in zip(row, row[1:]) if pair[1] - pair[0] < 300)
+distance = second - first
+"""
+
+
 def test_an_underflow_names_the_bytes_before_the_block(
     found: Callable[[str], dict[str, Any]],
 ) -> None:
     # In front lies a block in use: of a free one glibc would look at the damaged word, and abort.
-    source = """
-row = sorted(make() for _ in range(2_000))  # more than fit between the interpreter's blocks
-block = next(second for first, second in zip(row, row[1:]) if second - first < 300)
-write(block, -2, b'ab')
-look()
-"""
-    damage = found(source)
+    damage = found(f"{ROW}write(second, -2, b'ab')\nlook()\n")
     assert (damage["kind"], damage["offset"], damage["found"]) == (
         "heap-underflow",
         -2,
         b"ab".hex(),
     )
-
-
-# As many blocks as do not fit between the interpreter's, so that some lie side by side.
-ROW = """
-row = sorted(make() for _ in range(2_000))  # allocated here
-first, second = next(pair for pair in zip(row, row[1:]) if pair[1] - pair[0] < 300)
-distance = second - first
-"""
 
 
 @pytest.mark.parametrize(

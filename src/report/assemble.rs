@@ -67,10 +67,7 @@ impl Resolver for Names<'_> {
     }
 
     fn is_plain_program(&self) -> bool {
-        matches!(
-            self.tracker.capture().python_status(),
-            PythonStatus::NotPython
-        )
+        self.tracker.is_plain_program()
     }
 
     fn library_at(&self, place: Address) -> Option<String> {

@@ -132,7 +132,7 @@ impl Tracker {
     /// How many of the blocks in `leaks` nobody keeps: in a program without an interpreter, all.
     #[must_use]
     pub fn lost_count(&self, since: Epoch) -> u64 {
-        let is_plain_program = self.capture.python_status() == PythonStatus::NotPython;
+        let is_plain_program = self.is_plain_program();
         let leaks = self.leaks(since);
         let lost = leaks
             .iter()
@@ -191,7 +191,13 @@ impl Tracker {
     fn has_leaks_judged(&self) -> bool {
         let run_by = self.session.options().run_by;
         run_by.is_none_or(|run| run == std::os::unix::process::parent_id())
-            || self.capture.python_status() != PythonStatus::NotPython
+            || !self.is_plain_program()
+    }
+
+    /// Whether there is no interpreter in this process: then nothing that is live counts as kept.
+    #[must_use]
+    pub fn is_plain_program(&self) -> bool {
+        self.capture.python_status() == PythonStatus::NotPython
     }
 
     /// Everything a report is made of.

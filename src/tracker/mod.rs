@@ -191,6 +191,15 @@ impl Tracker {
         })
     }
 
+    /// Another than the process's, for a test on a thread of its own.
+    #[cfg(all(test, not(any(loom, miri))))]
+    fn beside_the_process() -> Self {
+        use crate::memory::thread_local::{Word, set};
+        // The word belongs to the process's ledger.
+        set(Word::Thread, usize::MAX);
+        Self::new().expect("address space for a tracker")
+    }
+
     /// The stacks.
     #[must_use]
     pub fn capture(&self) -> &Capture {

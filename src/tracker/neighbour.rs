@@ -239,13 +239,10 @@ mod tests {
     use super::*;
     use crate::ledger::{Event, FamilyId, StackId};
     use crate::memory::ByteCount;
-    use crate::memory::thread_local::{Word, set};
 
     #[test]
     fn a_block_that_goes_back_during_the_look_is_not_damaged() {
-        // The word belongs to the process's ledger; this one is another.
-        set(Word::Thread, usize::MAX);
-        let tracker = Tracker::new().expect("address space for a tracker");
+        let tracker = Tracker::beside_the_process();
         let mut words = [0_usize; 12];
         let address = Address::new(words.as_mut_ptr().expose_provenance() + 2 * size_of::<usize>());
         tracker.begin_watch();

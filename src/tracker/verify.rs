@@ -117,7 +117,6 @@ mod tests {
     use crate::detect::look::BLOCK_COUNT_MAX;
     use crate::ledger::{Event, FamilyId, StackId};
     use crate::memory::pages::{self, PAGE};
-    use crate::memory::thread_local::{Word, set};
     use crate::memory::{Address, ByteCount};
 
     const SIZE: ByteCount = ByteCount::new(40);
@@ -129,9 +128,7 @@ mod tests {
     const CHECK: Noticed = (MomentKind::Check, EventPlace::UNKNOWN);
 
     fn tracker() -> Tracker {
-        // The word belongs to the process's ledger; this one is another.
-        set(Word::Thread, usize::MAX);
-        let tracker = Tracker::new().expect("address space for a tracker");
+        let tracker = Tracker::beside_the_process();
         tracker.begin_watch();
         tracker
     }

@@ -174,15 +174,8 @@ mod tests {
     use super::*;
     use crate::ledger::Insertion;
     use crate::memory::ByteCount;
-    use crate::memory::thread_local::{Word, set};
 
     const BLOCK: Address = Address::new(0x7f00_0000_2000);
-
-    fn tracker() -> Tracker {
-        // The word belongs to the process's ledger; this one is another.
-        set(Word::Thread, usize::MAX);
-        Tracker::new().expect("address space for a tracker")
-    }
 
     fn allocated(tracker: &Tracker, family: FamilyId, flags: u32) -> Allocated {
         Allocated {
@@ -218,7 +211,7 @@ mod tests {
 
     #[test]
     fn a_block_is_certain_in_its_own_watch_alone() {
-        let tracker = tracker();
+        let tracker = Tracker::beside_the_process();
         record(&tracker, allocated(&tracker, FamilyId::MALLOC, 0));
         assert!(!tracker.vouches_for(&found(&tracker)), "no watch is on");
         tracker.begin_watch();
@@ -235,7 +228,7 @@ mod tests {
 
     #[test]
     fn a_block_that_is_recorded_late_belongs_to_the_watch_before() {
-        let tracker = tracker();
+        let tracker = Tracker::beside_the_process();
         tracker.begin_watch();
         let under_way = allocated(&tracker, FamilyId::MALLOC, 0);
         tracker.end_watch();
@@ -252,7 +245,7 @@ mod tests {
 
     #[test]
     fn a_release_or_resize_under_way_while_a_watch_begins_is_carried_out() {
-        let tracker = tracker();
+        let tracker = Tracker::beside_the_process();
         for used in [FamilyId::MALLOC, FamilyId::NEW] {
             tracker.begin_watch();
             record(&tracker, allocated(&tracker, FamilyId::MALLOC, 0));
@@ -273,7 +266,7 @@ mod tests {
 
     #[test]
     fn what_only_we_release_is_certain_for_good_and_adopted_memory_stays_known() {
-        let tracker = tracker();
+        let tracker = Tracker::beside_the_process();
         record(&tracker, allocated(&tracker, FamilyId::HEAPLEDGER, 0));
         tracker.begin_watch();
         tracker.end_watch();
@@ -289,7 +282,7 @@ mod tests {
 
     #[test]
     fn doubt_takes_the_proof_and_leaves_the_leak() {
-        let tracker = tracker();
+        let tracker = Tracker::beside_the_process();
         tracker.doubt_what_is_live();
         tracker.begin_watch();
         record(&tracker, allocated(&tracker, FamilyId::NEW, 0));

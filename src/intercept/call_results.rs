@@ -10,6 +10,7 @@ use super::truncation::{self, CutCall};
 use super::{chunk, conversion, python};
 use crate::capture::foreign;
 use crate::ledger::BlockState;
+use crate::ledger::record::flag;
 use crate::memory::Address;
 use crate::memory::peek::{self, peek};
 use crate::memory::reentry::OurOwnWork;
@@ -144,14 +145,18 @@ impl Results<'_> {
         }
     }
 
-    /// Whether a place that a call was given is native memory: inside a block on record, or an object
-    /// from before the session, which is told by its size: objects of ctypes as small as that do not
-    /// come from glibc.
+    /// Whether a place that a call was given is the library's memory: inside a block on record that is
+    /// not the interpreter's, or an object from before the session, which is told by its size: objects
+    /// of ctypes as small as that do not come from glibc.
     fn is_of_library(&self, place: usize) -> bool {
-        let block = self.tracker.ledger().containing(Address::new(place));
-        block.is_some_and(|block| block.state == BlockState::Live)
-            || (!python::has_small_objects_from_glibc()
-                && chunk::is_small_in_main_arena(place, SMALL_OBJECT_BYTE_MAX))
+        let around = self.tracker.ledger().held_around(Address::new(place));
+        match around.filter(|block| block.state == BlockState::Live) {
+            Some(block) => block.flags & flag::INTERPRETERS_OWN == 0,
+            None => {
+                !python::has_small_objects_from_glibc()
+                    && chunk::is_small_in_main_arena(place, SMALL_OBJECT_BYTE_MAX)
+            }
+        }
     }
 
     /// Looks for pointers in a structure that libffi stored.

@@ -22,6 +22,9 @@ use crate::memory::{Address, ByteCount};
 /// How often a look-up looks again while the record at its address is being filled.
 const FILL_WAIT_COUNT: usize = if cfg!(loom) { 4 } else { 10_000 };
 
+/// Granules with records that [`Ledger::held_around`] looks at: some microseconds.
+pub(super) const LOOK_COUNT_MAX: usize = if cfg!(test) { 8 } else { 512 };
+
 /// What the ledger had to leave out, and what it noticed.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct LedgerCounters {
@@ -116,12 +119,8 @@ impl Ledger {
     /// The block that `address` lies in, the living before the released.
     #[must_use]
     pub fn containing(&self, address: Address) -> Option<BlockRecord> {
-        let reach = self
-            .largest
-            .load(Ordering::Relaxed)
-            .max(SEARCH_BYTE_COUNT_MIN);
         let search = |wanted: fn(BlockState) -> bool| {
-            self.map.search_back(address, reach, |place, slot| {
+            self.map.search_back(address, self.reach(), |place, slot| {
                 self.chain(slot, place).find_map(|found| {
                     let copy = found.read()?;
                     (wanted(copy.state) && contains(&copy, address)).then_some(copy)
@@ -130,6 +129,32 @@ impl Ledger {
         };
         search(|state| state == BlockState::Live)
             .or_else(|| search(|state| state != BlockState::Forgotten))
+    }
+
+    /// The block whose memory has not gone back and that `address` lies in, as the nearest one in front
+    /// tells: blocks of an allocator do not lie in each other, and adopted ones, which may, are passed
+    /// over. For those in a hurry: [`Ledger::containing`] reads every record within reach. Missed is
+    /// a block that lies where more than `LOOK_COUNT_MAX` released ones lay before, on record still.
+    #[must_use]
+    pub fn held_around(&self, address: Address) -> Option<BlockRecord> {
+        let mut left = LOOK_COUNT_MAX;
+        let nearest = self.map.search_back(address, self.reach(), |place, slot| {
+            left -= 1;
+            let held = self.chain(slot, place).find_map(|found| {
+                let is_candidate = found.address() <= address && is_held(found.state());
+                let copy = is_candidate.then(|| found.read()).flatten()?;
+                let decides = contains(&copy, address) || copy.flags & flag::ADOPTED == 0;
+                decides.then_some(copy)
+            });
+            (held.is_some() || left == 0).then_some(held)
+        });
+        nearest.flatten().filter(|copy| contains(copy, address))
+    }
+
+    /// How far before an address the block may start that the address lies in.
+    fn reach(&self) -> usize {
+        let largest = self.largest.load(Ordering::Relaxed);
+        largest.max(SEARCH_BYTE_COUNT_MIN)
     }
 
     /// How many blocks are live, nearly (each thread may have 1,024 more or fewer): free for the asking.
@@ -145,11 +170,8 @@ impl Ledger {
     pub fn held_before(&self, address: Address, byte_count: usize) -> Option<Found<'_>> {
         let before = Address::new(address.get().checked_sub(1)?);
         self.map.search_back(before, byte_count, |place, slot| {
-            self.chain(slot, place).find(|found| {
-                let state = found.state();
-                found.address() < address
-                    && matches!(state, Some(BlockState::Live | BlockState::Quarantined))
-            })
+            self.chain(slot, place)
+                .find(|found| found.address() < address && is_held(found.state()))
         })
     }
 
@@ -308,8 +330,8 @@ impl Ledger {
         self.vacancy.numbered().filter_map(|(number, record)| {
             let word = record.word();
             let copy = record.read()?;
-            let is_held = matches!(copy.state, BlockState::Live | BlockState::Quarantined);
-            (is_held && word == record.word()).then_some((Ticket { number, word }, copy))
+            let is_same = word == record.word();
+            (is_held(Some(copy.state)) && is_same).then_some((Ticket { number, word }, copy))
         })
     }
 
@@ -396,6 +418,11 @@ impl Ledger {
     pub(super) fn chain<'a>(&'a self, slot: &'a AtomicU32, address: Address) -> Chain<'a> {
         Chain::new(&self.vacancy, slot, address)
     }
+}
+
+/// Whether the memory of a block in this state has not gone back.
+fn is_held(state: Option<BlockState>) -> bool {
+    matches!(state, Some(BlockState::Live | BlockState::Quarantined))
 }
 
 fn contains(copy: &BlockRecord, address: Address) -> bool {

@@ -68,3 +68,38 @@ def test_a_library_opened_by_cffi(scope: str, tmp_path: Path) -> None:
     assert twice["kind"] == "double-free"
     lines = [line for side in ("allocated", "released", "here") for _, line in frames(twice, side)]
     assert lines == [20, 21, 22]
+
+
+KEEPING = """
+#include <stdlib.h>
+static void *handed_out[100];
+static int handed_out_count;
+int create(void **out, size_t size)
+{
+    void *handle = malloc(size);
+    handed_out[handed_out_count++] = handle;
+    *out = handle;
+    return 0;
+}
+"""
+OUT_PARAMETERS = """
+import cffi
+ffi = cffi.FFI()
+ffi.cdef("int create(void **, size_t);")
+library = ffi.dlopen({path!r})
+for _ in range(10):
+    out = ffi.new("void **")
+    library.create(out, 40)
+"""
+
+
+@pytest.mark.parametrize("scope", ["foreign", "process"])
+def test_an_out_parameter_of_cffis_is_pythons(scope: str, tmp_path: Path) -> None:
+    """cffi takes the memory of an out-parameter from malloc: in scope `process` it is on record."""
+    source = tmp_path / "keeping.c"
+    source.write_text(KEEPING)
+    library = compile_plain(str(source), tmp_path)
+    run = run_script(OUT_PARAMETERS.format(path=str(library)), tmp_path, scope=scope)
+    assert run.status == 0
+    assert run.leaks["create"]["blocks"] == 10
+    assert run.leaks["create"]["handed_to_python"]

@@ -1,10 +1,13 @@
 //! Chosen cases, each on one thread.
 
+use super::super::book::LOOK_COUNT_MAX;
 use super::super::record::flag;
 use super::super::{
     BlockState, Event, Insertion, Ledger, NewBlock, Outcome, StackId, ThreadNumber,
 };
 use super::{ALLOCATED, block, find, live_count_at};
+use crate::memory::Address;
+use crate::memory::page_map::GRANULE;
 
 /// The start of a granule.
 const START: usize = 0x7f00_0000_1000;
@@ -79,6 +82,40 @@ fn a_forgotten_block_is_as_if_it_had_never_been_met() {
         (sums.live_blocks, sums.live_bytes, sums.total_blocks),
         (2, 64, 3)
     );
+}
+
+#[test]
+fn the_nearest_block_that_has_its_memory_tells_which_one_an_address_lies_in() {
+    let ledger = ledger();
+    let around = |offset: usize| {
+        let copy = ledger.held_around(Address::new(START + offset))?;
+        Some((copy.address.get() - START, copy.state))
+    };
+    // A record whose block left unseen lies under blocks that are there.
+    ledger.insert(&block(START, 4_096));
+    ledger.insert(&block(START + 512, 48));
+    assert_eq!(around(500), Some((0, BlockState::Live)));
+    assert_eq!(around(512 + 47), Some((512, BlockState::Live)));
+    assert_eq!(around(512 + 48), None, "the nearest one ends before");
+    release(&ledger, START + 512, Event::Withhold);
+    assert_eq!(around(512 + 47), Some((512, BlockState::Quarantined)));
+    assert_eq!(around(512 + 48), None, "its memory is still its own");
+    ledger.insert(&adopted(START + 256, 16));
+    assert_eq!(around(300), Some((0, BlockState::Live)), "an adopted part");
+}
+
+#[test]
+fn a_few_released_blocks_hide_no_block_around_them_and_many_do() {
+    let ledger = ledger();
+    let step = 2 * GRANULE;
+    ledger.insert(&block(START, 4_096));
+    for number in 1..=LOOK_COUNT_MAX {
+        ledger.insert(&block(START + number * step, 16));
+        release(&ledger, START + number * step, Event::GiveBack);
+    }
+    let around = |number: usize| ledger.held_around(Address::new(START + number * step));
+    assert!(around(LOOK_COUNT_MAX - 1).is_some());
+    assert!(around(LOOK_COUNT_MAX).is_none());
 }
 
 #[test]

@@ -28,9 +28,13 @@ pub fn is_leak(record: &BlockRecord, since: Epoch) -> bool {
 ///
 /// What something else still holds and nobody handed to Python is a group of its own, with the
 /// holding of its first block. Blocks that were handed to Python are one group, whatever holds them:
-/// a library may well know all the handles it gave out. Only a single one that a library's data
-/// leads to is taken for what it looks like, an object the library makes once.
-pub fn leaks(live: impl Iterator<Item = (BlockRecord, Holding)>) -> Vec<Finding> {
+/// a library may well know all the handles it gave out. Two cases are taken for what they look like,
+/// when a library's data lead to the blocks: a single one is an object the library makes once, and
+/// where one `is_given_again` the library keeps them to give them out.
+pub fn leaks(
+    live: impl Iterator<Item = (BlockRecord, Holding)>,
+    is_given_again: impl Fn(StackId) -> bool,
+) -> Vec<Finding> {
     let mut groups: HashMap<Group, Finding> = HashMap::new();
     for (record, holding) in live {
         let mut facts = BlockFacts::from(&record);
@@ -40,7 +44,11 @@ pub fn leaks(live: impl Iterator<Item = (BlockRecord, Holding)>) -> Vec<Finding>
             allocated: record.allocated,
             family: record.family,
             handed_to_python: facts.handed_to_python,
-            is_kept: !facts.handed_to_python && is_kept(holding),
+            is_kept: if facts.handed_to_python {
+                is_librarys(holding) && is_given_again(record.allocated)
+            } else {
+                is_librarys(holding) || holding == Holding::Elsewhere
+            },
         };
         let finding = groups
             .entry(group)
@@ -61,15 +69,15 @@ pub fn leaks(live: impl Iterator<Item = (BlockRecord, Holding)>) -> Vec<Finding>
 #[must_use]
 pub fn is_kept_by_somebody(leak: &Finding) -> bool {
     match leak.holding {
-        Holding::Image(_) => true,
+        Holding::Image(_) | Holding::UnloadedImage => true,
         Holding::Elsewhere => !leak.block.is_some_and(|block| block.handed_to_python),
         Holding::Unknown | Holding::OtherLeak | Holding::Nowhere => false,
     }
 }
 
-/// Whether something that is not left behind itself holds a block.
-const fn is_kept(holding: Holding) -> bool {
-    matches!(holding, Holding::Image(_) | Holding::Elsewhere)
+/// Whether a library's data lead to a block.
+const fn is_librarys(holding: Holding) -> bool {
+    matches!(holding, Holding::Image(_) | Holding::UnloadedImage)
 }
 
 /// What holds a group that has just got one more block: nothing, when one of them is lost.
@@ -128,13 +136,25 @@ mod tests {
         }
     }
 
+    fn never(_: StackId) -> bool {
+        false
+    }
+
     /// Blocks of 10 bytes from one place.
     fn found(flags: u32, holdings: &[Holding]) -> Vec<(u64, Holding)> {
+        found_where(flags, holdings, never)
+    }
+
+    fn found_where(
+        flags: u32,
+        holdings: &[Holding],
+        is_given_again: fn(StackId) -> bool,
+    ) -> Vec<(u64, Holding)> {
         let live = holdings
             .iter()
             .enumerate()
             .map(|(number, &holding)| (block(64 + 32 * number, 10, 1, flags), holding));
-        let mut found: Vec<_> = leaks(live)
+        let mut found: Vec<_> = leaks(live, is_given_again)
             .iter()
             .map(|leak| (leak.blocks, leak.holding))
             .collect();
@@ -149,7 +169,10 @@ mod tests {
             block(128, 10, 1, 0),
             block(256, 500, 2, 0),
         ];
-        let found = leaks(live.into_iter().map(|block| (block, Holding::Unknown)));
+        let found = leaks(
+            live.into_iter().map(|block| (block, Holding::Unknown)),
+            never,
+        );
         let summary: Vec<_> = found.iter().map(|leak| (leak.blocks, leak.bytes)).collect();
         assert_eq!(summary, [(1, 500), (2, 20)]);
         assert_eq!(found[1].count, 2);
@@ -184,13 +207,31 @@ mod tests {
     }
 
     #[test]
+    fn what_a_library_gives_out_again_and_its_data_lead_to_is_kept() {
+        let again = |holdings: &[Holding]| {
+            found_where(flag::HANDED_TO_PYTHON, holdings, |stack| {
+                stack == StackId(1)
+            })
+        };
+        assert_eq!(again(&[IMAGE, IMAGE, IMAGE]), [(3, IMAGE)]);
+        let lost = [IMAGE, Holding::Nowhere, IMAGE, Holding::Elsewhere];
+        assert_eq!(
+            again(&lost).len(),
+            2,
+            "those that nothing leads to are lost"
+        );
+        assert_eq!(again(&[Holding::Elsewhere; 2]), [(2, Holding::Nowhere)]);
+    }
+
+    #[test]
     fn only_a_librarys_data_keep_what_was_handed_to_python() {
         let kept = |flags, holding| {
-            let found = leaks([(block(64, 10, 1, flags), holding)].into_iter());
+            let found = leaks([(block(64, 10, 1, flags), holding)].into_iter(), never);
             found.iter().map(is_kept_by_somebody).collect::<Vec<_>>()
         };
         for flags in [0, flag::HANDED_TO_PYTHON] {
             assert_eq!(kept(flags, IMAGE), [true]);
+            assert_eq!(kept(flags, Holding::UnloadedImage), [true]);
             assert_eq!(kept(flags, Holding::Elsewhere), [flags == 0]);
             for lost in [Holding::Unknown, Holding::OtherLeak, Holding::Nowhere] {
                 assert_eq!(kept(flags, lost), [false]);
@@ -202,7 +243,7 @@ mod tests {
     fn a_page_that_is_carved_up_is_kept_by_any_reference_though_it_was_handed_over() {
         let handed = flag::HANDED_TO_PYTHON;
         let page = |address| (block(address, 4_080, 1, handed), Holding::Elsewhere);
-        let found = leaks([page(0x1000), page(0x2000)].into_iter());
+        let found = leaks([page(0x1000), page(0x2000)].into_iter(), never);
         let summary: Vec<_> = found
             .iter()
             .map(|leak| {

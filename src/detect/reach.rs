@@ -20,6 +20,8 @@ pub enum Holding {
     /// In the data of a loaded image, or in blocks that are referenced from there: the word that the
     /// walk began with.
     Image(Address),
+    /// In what was the data of an image that the end of the interpreter has unloaded.
+    UnloadedImage,
     /// In other memory that the ledger does not record: a stack, a heap, a mapping.
     Elsewhere,
     /// Only in another block that nobody released.

@@ -61,7 +61,7 @@ impl Returned {
         };
         if value.may_be_pointer() {
             let block = Address::new(word_at(self.result));
-            if tracker.mark_handed_to_python(block) {
+            if mark_result(tracker, block, notes) {
                 conversion::expect(tracker, block);
             }
         }
@@ -86,6 +86,16 @@ impl Returned {
             };
             truncation::look_at_result(tracker, call, word_at(self.result));
         }
+    }
+}
+
+/// Notes that Python gets a block as the result of the call in progress; `false` when it is none.
+pub(super) fn mark_result(tracker: &Tracker, block: Address, notes: &ForeignNotes) -> bool {
+    // What the call resized in place counts as made anew.
+    if notes.blocks().contains(&block) {
+        tracker.mark_handed_to_python(block)
+    } else {
+        tracker.mark_returned_to_python(block, foreign::current())
     }
 }
 

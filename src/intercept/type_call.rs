@@ -14,7 +14,7 @@ use std::arch::naked_asm;
 use std::ffi::c_int;
 use std::ptr::NonNull;
 
-use super::call_results::Results;
+use super::call_results::{Results, mark_result};
 use super::ctypes::prepare;
 use super::entry::Frame;
 use super::errno::KeptErrno;
@@ -347,7 +347,7 @@ fn look_at_results(function: usize, objects: Objects, notes: &ForeignNotes) {
     };
     let bits = value.unwrap_or_default();
     let pointer = usize::try_from(bits).unwrap_or_default();
-    tracker.mark_handed_to_python(Address::new(pointer));
+    mark_result(tracker, Address::new(pointer), notes);
     if notes.block_count() == 0 {
         return;
     }

@@ -319,6 +319,7 @@ fn limits(snapshot: &Snapshot, capture: CaptureCounters) -> Limits {
         ..Limits::default()
     };
     let (kept_block_count, kept_byte_count) = snapshot.statistics.kept;
+    let [copied_results, given_again] = snapshot.statistics.dropped_note_counts;
     let others = [
         ("kept_block_count", kept_block_count),
         ("kept_byte_count", kept_byte_count),
@@ -337,10 +338,8 @@ fn limits(snapshot: &Snapshot, capture: CaptureCounters) -> Limits {
             "unguarded_block_count",
             snapshot.statistics.unguarded_block_count,
         ),
-        (
-            "copied_result_dropped_count",
-            snapshot.statistics.dropped_copied_result_count,
-        ),
+        ("copied_result_dropped_count", copied_results),
+        ("given_again_dropped_count", given_again),
         (
             "heap_unread_byte_count",
             snapshot.statistics.unread_heap_byte_count,

@@ -285,10 +285,14 @@ fn still_referenced(evidence: &Evidence<'_>) -> Option<String> {
         Holding::Nowhere if !evidence.finding.block?.handed_to_python => {
             "nothing in the process refers to it any more"
         }
-        Holding::Image(_) if !evidence.is_kept => {
+        Holding::Image(_) | Holding::UnloadedImage if !evidence.is_kept => {
             "the data of the program or of a library still refers to it"
         }
-        Holding::Image(_) | Holding::Nowhere | Holding::Elsewhere | Holding::Unknown => {
+        Holding::Image(_)
+        | Holding::UnloadedImage
+        | Holding::Nowhere
+        | Holding::Elsewhere
+        | Holding::Unknown => {
             return None;
         }
     };

@@ -178,11 +178,12 @@ impl Translator<'_> {
         if self.resolver.is_plain_program() || !leak::is_kept_by_somebody(finding) {
             return None;
         }
-        let Holding::Image(place) = finding.holding else {
-            return Some("memory outside the ledger".to_owned());
-        };
-        let library = self.resolver.library_at(place);
-        Some(library.unwrap_or_else(|| "a thread-local variable".to_owned()))
+        let thread_local = || "a thread-local variable".to_owned();
+        Some(match finding.holding {
+            Holding::Image(place) => self.resolver.library_at(place).unwrap_or_else(thread_local),
+            Holding::UnloadedImage => "a library that was unloaded".to_owned(),
+            _ => "memory outside the ledger".to_owned(),
+        })
     }
 
     fn stacks(&mut self, finding: &Finding) -> Stacks {

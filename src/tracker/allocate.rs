@@ -149,19 +149,4 @@ impl Tracker {
     pub fn requested_size(&self, block: Address) -> Option<ByteCount> {
         self.certain_live_block(block).map(|record| record.size)
     }
-
-    /// Notes that a foreign call handed this block to Python; `false` when no live block starts
-    /// there.
-    pub fn mark_handed_to_python(&self, block: Address) -> bool {
-        let Some(found) = self.ledger.find(block) else {
-            return false;
-        };
-        let live = found
-            .read()
-            .is_some_and(|record| !diagnose::is_released(record.state));
-        if live {
-            found.raise(flag::HANDED_TO_PYTHON);
-        }
-        live
-    }
 }

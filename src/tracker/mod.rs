@@ -27,7 +27,6 @@
 
 pub mod adopt;
 pub mod allocate;
-mod copied_results;
 mod distances;
 mod ended_threads;
 mod evict;
@@ -36,6 +35,7 @@ pub mod explicit;
 mod given;
 mod glibc;
 pub mod guarded;
+mod handed_over;
 mod kept;
 pub mod log;
 #[cfg(all(test, not(any(loom, miri))))]
@@ -47,6 +47,7 @@ pub mod release;
 pub mod resize;
 pub mod session;
 pub mod snapshot;
+mod stack_set;
 pub mod switching;
 pub mod thread_cache;
 mod top;
@@ -68,13 +69,13 @@ use crate::ledger::{BlockRecord, BlockState, Ledger};
 use crate::memory::reentry::OurOwnWork;
 use crate::memory::sync::AtomicU32;
 use crate::memory::{Address, fork, thread_exit};
-use copied_results::CopiedResults;
 use ended_threads::EndedThreads;
 use evict::Evicting;
 use guarded::Guarded;
 use kept::Kept;
 use once_cell::race::OnceBox;
 use session::Session;
+use stack_set::StackSet;
 use top::TopChunk;
 use views::Views;
 use watch::Watch;
@@ -101,7 +102,10 @@ pub struct Tracker {
     views: Views,
     session: Session,
     watch: Watch,
-    copied_results: CopiedResults,
+    /// Where blocks were allocated whose pointer ctypes dropped after it had copied the text.
+    copied_results: StackSet,
+    /// Where blocks were allocated that their own function gave to Python again.
+    given_again: StackSet,
 }
 
 static TRACKER: OnceBox<Tracker> = OnceBox::new();
@@ -187,7 +191,8 @@ impl Tracker {
             views: Views::default(),
             session: Session::new(),
             watch: Watch::default(),
-            copied_results: CopiedResults::default(),
+            copied_results: StackSet::default(),
+            given_again: StackSet::default(),
         })
     }
 

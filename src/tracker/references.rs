@@ -86,7 +86,7 @@ impl Tracker {
         let unloaded = self.unloaded.words();
         search
             .walk
-            .see(unloaded.into_iter(), |_| Holding::Elsewhere);
+            .see(unloaded.into_iter(), |_| Holding::UnloadedImage);
         search.follow(Holding::Unknown);
         search.begin_at(
             nodes().filter(|block| !leak::is_leak(block, since)),

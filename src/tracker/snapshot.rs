@@ -32,8 +32,9 @@ pub struct Statistics {
     pub closed: (u64, u64, u64),
     /// Blocks and bytes that never go back, for glibc would abort over the damage around them.
     pub kept: (u64, u64),
-    /// Stacks of copied results (see the hints) that found no room.
-    pub dropped_copied_result_count: u64,
+    /// Stacks of copied results (see the hints), and of blocks given to Python again, that found no
+    /// room.
+    pub dropped_note_counts: [u64; 2],
     /// Views that found no room.
     pub dropped_view_count: u64,
     /// Blocks that were to be guarded and found no place.
@@ -106,13 +107,14 @@ impl Tracker {
         if self.session.options().all_leaks {
             let every = self.certainly_left();
             let left = every.filter(|block| leak::is_leak(block, since));
-            return leak::leaks(left.map(|block| (block, Holding::Unknown)));
+            return leak::leaks(left.map(|block| (block, Holding::Unknown)), |_| false);
         }
         let live: Vec<BlockRecord> = self.programs_own().collect();
         let references = self.references(&live, since);
         let left = live.into_iter().filter(|block| leak::is_leak(block, since));
         let left = left.map(|block| (block, references.holding(&block)));
-        let mut found = leak::leaks(left.filter(|(block, holding)| !is_reserve(block, *holding)));
+        let left = left.filter(|(block, holding)| !is_reserve(block, *holding));
+        let mut found = leak::leaks(left, |stack| self.is_given_again(stack));
         found.retain(|leak| {
             let allocated = leak.block.map(|block| block.allocated);
             !allocated.is_some_and(|stack| self.capture.is_for_extension_module(stack))
@@ -175,7 +177,7 @@ impl Tracker {
             withheld: self.withheld(),
             closed: self.closed.held(),
             kept: self.kept.totals(),
-            dropped_copied_result_count: self.dropped_copied_result_count(),
+            dropped_note_counts: self.dropped_note_counts(),
             dropped_view_count: self.views.dropped_count(),
             unguarded_block_count: self.guarded.refused_count(),
             unread_heap_byte_count: self.last_search.unread_byte_count(),

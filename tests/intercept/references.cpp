@@ -88,6 +88,22 @@ void *open_handle(int size) {
 void close_handle(void *handle) { delete static_cast<Handle *>(handle); }
 }
 
+// Given back by Python, and kept to be given out again.
+static void *spare_contexts[4];
+static int spare_context_count;
+extern "C" {
+void *open_context() {
+    if (spare_context_count > 0) return spare_contexts[--spare_context_count];
+    return std::malloc(400);
+}
+void close_context(void *context) {
+    if (spare_context_count < 4)
+        spare_contexts[spare_context_count++] = context;
+    else
+        std::free(context);
+}
+}
+
 // What an object of the library holds is the library's, whatever pointer to it a call was given.
 struct Pool {
     Node *first;

@@ -1,8 +1,6 @@
-//! Where blocks were allocated whose pointer ctypes dropped after it had copied the text.
+//! Sets of stacks that only grow: what was learned of the blocks allocated there.
 
-use super::Tracker;
 use crate::ledger::StackId;
-use crate::memory::Address;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// Stacks that are kept; what finds no room is counted.
@@ -11,14 +9,14 @@ const STACK_COUNT_MAX: usize = 1_024;
 #[cfg(test)]
 const STACK_COUNT_MAX: usize = 4;
 
-/// A set of stacks that only grows.
+/// A set of stacks that only grows. Any thread may add to it, without a lock.
 #[derive(Debug)]
-pub(super) struct CopiedResults {
+pub(super) struct StackSet {
     stacks: [AtomicU32; STACK_COUNT_MAX],
     dropped: AtomicU64,
 }
 
-impl Default for CopiedResults {
+impl Default for StackSet {
     fn default() -> Self {
         Self {
             stacks: [const { AtomicU32::new(0) }; STACK_COUNT_MAX],
@@ -27,8 +25,9 @@ impl Default for CopiedResults {
     }
 }
 
-impl CopiedResults {
-    fn add(&self, stack: StackId) {
+impl StackSet {
+    /// Adds a stack, unless it is unknown or there is no room.
+    pub(super) fn add(&self, stack: StackId) {
         if !stack.is_known() {
             return;
         }
@@ -41,13 +40,19 @@ impl CopiedResults {
         self.dropped.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn contains(&self, stack: StackId) -> bool {
+    /// Whether a stack was added.
+    pub(super) fn contains(&self, stack: StackId) -> bool {
         stack.is_known()
             && self
                 .places(stack)
                 .map(|place| place.load(Ordering::Acquire))
                 .take_while(|&held| held != 0)
                 .any(|held| held == stack.0)
+    }
+
+    /// Stacks that found no room.
+    pub(super) fn dropped_count(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
     }
 
     /// Every place, beginning with the one that is the stack's own.
@@ -58,44 +63,22 @@ impl CopiedResults {
     }
 }
 
-impl Tracker {
-    /// Notes that ctypes has copied the text in a block and dropped the pointer to it. Called with
-    /// the reentry flag up.
-    pub fn note_copied_result(&self, block: Address) {
-        if let Some(record) = self.ledger.find(block).and_then(|found| found.read()) {
-            self.copied_results.add(record.allocated);
-        }
-    }
-
-    /// Whether the pointers to blocks allocated at a stack were dropped so.
-    #[must_use]
-    pub fn is_copied_result(&self, allocated: StackId) -> bool {
-        self.copied_results.contains(allocated)
-    }
-
-    /// Stacks that found no room.
-    #[must_use]
-    pub fn dropped_copied_result_count(&self) -> u64 {
-        self.copied_results.dropped.load(Ordering::Relaxed)
-    }
-}
-
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 
     #[test]
     fn stacks_are_kept_until_there_is_no_room() {
-        let copied = CopiedResults::default();
-        assert!(!copied.contains(StackId(3)));
+        let set = StackSet::default();
+        assert!(!set.contains(StackId(3)));
         for stack in [3, 7, 3, 11, 8] {
-            copied.add(StackId(stack));
+            set.add(StackId(stack));
         }
         for stack in [3, 7, 11, 8] {
-            assert!(copied.contains(StackId(stack)), "{stack}");
+            assert!(set.contains(StackId(stack)), "{stack}");
         }
-        copied.add(StackId(12));
-        assert!(!copied.contains(StackId(12)) && !copied.contains(StackId::UNKNOWN));
-        assert_eq!(copied.dropped.load(Ordering::Relaxed), 1);
+        set.add(StackId(12));
+        assert!(!set.contains(StackId(12)) && !set.contains(StackId::UNKNOWN));
+        assert_eq!(set.dropped_count(), 1);
     }
 }

@@ -369,10 +369,18 @@ impl Capture {
     /// [`Self::learn_foreign_function`] named it. No lookup once it has been seen.
     #[must_use]
     pub fn foreign_function_at(&self, function: Address) -> ForeignFunctionId {
-        match self.seen_foreign_functions.get(foreign_key(function)) {
-            Some(number) => ForeignFunctionId(SiteId(number)),
+        match self.known_foreign_function(function) {
+            Some(known) => known,
             None => self.remember_foreign(function, native::intern_foreign(&self.sites, function)),
         }
+    }
+
+    /// The same function, if it has been seen.
+    #[inline]
+    #[must_use]
+    pub fn known_foreign_function(&self, function: Address) -> Option<ForeignFunctionId> {
+        let number = self.seen_foreign_functions.get(foreign_key(function))?;
+        Some(ForeignFunctionId(SiteId(number)))
     }
 
     /// Names the foreign function that begins at `function`, as whoever looked it up called it.

@@ -11,18 +11,15 @@
 use std::ptr::NonNull;
 
 use super::call_results::{self, Returned};
+use super::called::Called;
 use super::entry::{Frame, FramePlace};
-use super::errno::KeptErrno;
 use super::ffi_layout::CallInterface;
 use super::foreign_notes::{self, ForeignCall, ForeignNotes};
 use super::functions::Function;
 use super::real::Real;
 use super::targets::Variant;
-use super::{entry, gate, install, python, truncation, type_call};
-use crate::capture::foreign::ForeignFunctionId;
-use crate::memory::Address;
-use crate::memory::reentry::{OurOwnWork, is_our_own_work};
-use crate::tracker;
+use super::{gate, python, truncation, type_call};
+use crate::memory::reentry::is_our_own_work;
 
 /// `void ffi_call(ffi_cif *interface, void (*function)(void), void *result, void **arguments)`
 pub(super) extern "C-unwind" fn ffi_call(
@@ -113,17 +110,15 @@ impl Call {
     }
 
     fn observe(self, real: Real, frame: Frame) {
-        let foreign = python::is_foreign(self.function);
-        let Some(function) = prepare(self.function).filter(|_| foreign) else {
+        let Some(called) = Called::look(self.function) else {
             self.execute(real);
             return;
         };
-        let is_direct = entry::is_entry(self.function);
         let (state, top) = python::thread_state_and_top();
         let mut notes =
-            ForeignNotes::new(is_direct, top).of_arguments(self.interface, self.arguments);
+            ForeignNotes::new(called.is_direct, top).of_arguments(self.interface, self.arguments);
         let notes = NonNull::from(&mut notes);
-        let _call = ForeignCall::begin(notes, function, frame, state);
+        let _call = ForeignCall::begin(notes, called.id, frame, state);
         if truncation::is_waiting() {
             call_results::look_at_arguments(self.interface, self.arguments);
         }
@@ -131,20 +126,4 @@ impl Call {
         // SAFETY: the notes lie in this frame, and the call that added to them is over.
         self.returned().look(unsafe { notes.as_ref() });
     }
-}
-
-/// What must be done before a foreign call: libraries loaded since the last one are looked at, and
-/// the function gets its name.
-#[inline]
-pub(super) fn prepare(function: usize) -> Option<ForeignFunctionId> {
-    let _errno = KeptErrno::keep();
-    install::look_for_new_libraries();
-    python::connect_once();
-    let _ours = OurOwnWork::begin();
-    let tracker = tracker::tracker()?;
-    Some(
-        tracker
-            .capture()
-            .foreign_function_at(Address::new(function)),
-    )
 }

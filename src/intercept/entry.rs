@@ -11,8 +11,6 @@
 use std::arch::naked_asm;
 
 use super::functions::{FUNCTION_COUNT, Function, for_each_function};
-use super::owner::Owner;
-use super::page_kinds::{self, PageKind};
 use super::targets::{TARGETS, VARIANT_COUNT, Variant};
 use crate::capture::Registers;
 use crate::memory::FrameAddress;
@@ -182,14 +180,8 @@ pub(super) fn entry_address(function: Function, variant: Variant) -> usize {
     ENTRIES[function as usize][variant.0 & (VARIANT_COUNT - 1)] as *const () as usize
 }
 
-/// Whether `address` is an entry of any function.
-#[inline]
-pub(super) fn is_entry(address: usize) -> bool {
-    // Nearly every address asked about lies in another object.
-    page_kinds::kind_of(address) == PageKind::Image(Owner::Ourselves) && is_listed(address)
-}
-
-fn is_listed(address: usize) -> bool {
+/// Whether an address in this library is an entry of any function.
+pub(super) fn is_listed(address: usize) -> bool {
     ENTRIES
         .as_flattened()
         .iter()

@@ -112,6 +112,12 @@ pub fn remove() {
     }
 }
 
+/// Whether every library was looked at, as far as can be told without a lock.
+#[inline]
+pub(super) fn knows_every_library() -> bool {
+    patching::knows_every_library()
+}
+
 /// Looks whether libraries were loaded since the last pass, and rewrites their slots.
 #[inline]
 pub(super) fn look_for_new_libraries() {

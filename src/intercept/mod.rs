@@ -11,6 +11,7 @@
 mod allocator;
 mod book;
 mod call_results;
+mod called;
 mod chunk;
 mod conversion;
 mod cookie;

@@ -125,19 +125,24 @@ pub(super) fn has_new_libraries() -> bool {
     loaded::list_age().added_count != SEEN_ADDED.load(Ordering::Acquire)
 }
 
-/// Asks whether libraries were loaded since the last pass, and makes one if so.
+/// Whether the last pass has seen every library and is not to be repeated, as far as can be told without
+/// a lock; no pass is due either while slots are not rewritten.
 #[inline]
-pub(super) fn look_for_new_libraries(places: &KnownPlaces) {
+pub(super) fn knows_every_library() -> bool {
     if ACTIVE.load(Ordering::Acquire) == 0 {
-        return;
+        return true;
     }
     let seen = ListAge {
         added_count: SEEN_ADDED.load(Ordering::Acquire),
         removed_count: SEEN_REMOVED.load(Ordering::Relaxed),
     };
-    let due = LOOK_AGAIN_AT.load(Ordering::Relaxed);
-    if due != 0 || !COUNTS.are_of(seen) {
-        look_closer(places, due);
+    LOOK_AGAIN_AT.load(Ordering::Relaxed) == 0 && COUNTS.are_of(seen)
+}
+
+/// Asks whether libraries were loaded since the last pass, and makes one if so.
+pub(super) fn look_for_new_libraries(places: &KnownPlaces) {
+    if !knows_every_library() {
+        look_closer(places, LOOK_AGAIN_AT.load(Ordering::Relaxed));
     }
 }
 

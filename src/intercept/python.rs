@@ -1,8 +1,5 @@
 //! What interception asks of the Python reader.
 
-use super::entry;
-use super::owner::Owner;
-use super::page_kinds::{self, PageKind};
 use crate::capture::foreign::ThreadState;
 use crate::memory::reentry::OurOwnWork;
 use crate::tracker;
@@ -32,16 +29,15 @@ pub(super) fn thread_state_and_top() -> (ThreadState, usize) {
 /// one: a process that was started under `LD_PRELOAD` has nobody else to ask for it.
 #[inline]
 pub(super) fn connect_once() {
-    if LOOKED.load(Ordering::Relaxed) == 0 {
+    if !was_looked_for() {
         connect();
     }
 }
 
-/// Whether a function that Python calls is somebody else's: not one of this library's own, except
-/// an entry, which stands for another function.
+/// Whether [`connect_once`] was called.
 #[inline]
-pub(super) fn is_foreign(function: usize) -> bool {
-    page_kinds::kind_of(function) != PageKind::Image(Owner::Ourselves) || entry::is_entry(function)
+pub(super) fn was_looked_for() -> bool {
+    LOOKED.load(Ordering::Relaxed) != 0
 }
 
 /// Whether the interpreter takes every object from glibc, as the environment may ask.

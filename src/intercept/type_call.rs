@@ -15,7 +15,7 @@ use std::ffi::c_int;
 use std::ptr::NonNull;
 
 use super::call_results::{Results, mark_result};
-use super::ctypes::prepare;
+use super::called::Called;
 use super::entry::Frame;
 use super::errno::KeptErrno;
 use super::foreign_notes::{ForeignCall, ForeignNotes};
@@ -245,14 +245,13 @@ extern "C-unwind" fn call(
         // SAFETY: every ctypes object refers to its contents, and a function's are its address.
         unsafe { place.read() }
     };
-    let Some(id) = prepare(function).filter(|_| python::is_foreign(function)) else {
+    let Some(called) = Called::look(function) else {
         return execute(object, arguments, names);
     };
-    let is_direct = super::entry::is_entry(function);
     let (state, top) = python::thread_state_and_top();
-    let mut notes = ForeignNotes::new(is_direct, top).made_by_type(function);
+    let mut notes = ForeignNotes::new(called.is_direct, top).made_by_type(function);
     let notes = NonNull::from(&mut notes);
-    let _call = ForeignCall::begin(notes, id, frame, state);
+    let _call = ForeignCall::begin(notes, called.id, frame, state);
     if truncation::is_waiting() {
         look_at_arguments(Objects {
             arguments,

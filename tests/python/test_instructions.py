@@ -19,7 +19,7 @@ LIMITS = {
     "outside": 335,
     "process": 1_780,
     "foreign": 1_940,
-    "call": 1_780,
+    "call": 1_735,
 }
 
 pytestmark = [

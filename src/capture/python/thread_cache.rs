@@ -203,10 +203,8 @@ impl<'table> ThreadCache<'table> {
             0
         };
         let (links, _) = self.words[HEAD_LENGTH..].as_chunks::<WORDS_PER_LINK>();
-        links
-            .iter()
-            .take(usize::try_from(length).unwrap_or(0))
-            .map(RememberedLink)
+        let links = links.get(..usize::try_from(length).unwrap_or(0));
+        links.unwrap_or_default().iter().map(RememberedLink)
     }
 
     /// The hash of the remembered chain without its innermost frame.

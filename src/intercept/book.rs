@@ -88,7 +88,7 @@ pub(super) struct LeftAlone {
 /// Everything that was done to the process.
 #[derive(Debug, Default)]
 pub(super) struct Book {
-    /// The objects met, in no order.
+    /// The objects met, in the order of their identities.
     pub(super) images: Vec<KnownImage>,
     /// The list's age at the last pass.
     pub(super) age: ListAge,
@@ -125,10 +125,31 @@ impl Book {
 
     /// What is known of an object.
     pub(super) fn known(&mut self, image: &Image<'_>) -> Option<&mut KnownImage> {
-        let identity = image.identity();
-        self.images
-            .iter_mut()
-            .find(|known| known.identity == identity)
+        let place = self.place_of(&image.identity()).ok()?;
+        self.images.get_mut(place)
+    }
+
+    /// Whose an object is that was met. To find it out takes a look at all its symbols.
+    pub(super) fn owner_of(&self, image: &Image<'_>) -> Option<Owner> {
+        let place = self.place_of(&image.identity()).ok()?;
+        Some(self.images.get(place)?.owner)
+    }
+
+    /// What is known of an object, which is met now if it was not before.
+    pub(super) fn meet(&mut self, image: &Image<'_>, owner: Owner, now: u64) -> &mut KnownImage {
+        let place = self.place_of(&image.identity()).unwrap_or_else(|place| {
+            let progress = Progress::BeingRelocated(now);
+            let met = KnownImage::new(image, owner, progress, self.pass_count);
+            self.images.insert(place, met);
+            place
+        });
+        &mut self.images[place]
+    }
+
+    /// Where an object stands among those met, or would.
+    fn place_of(&self, identity: &Identity) -> Result<usize, usize> {
+        let by_identity = |known: &KnownImage| known.identity.cmp(identity);
+        self.images.binary_search_by(by_identity)
     }
 
     /// Takes out an object as if it had never been met.
@@ -139,8 +160,9 @@ impl Book {
 
     /// Takes out the objects that are no longer loaded.
     pub(super) fn take_unloaded(&mut self, images: &[Image<'_>]) -> Vec<KnownImage> {
-        let present: Vec<Identity> = images.iter().map(Image::identity).collect();
-        let gone = |known: &mut KnownImage| !present.contains(&known.identity);
+        let mut present: Vec<Identity> = images.iter().map(Image::identity).collect();
+        present.sort_unstable();
+        let gone = |known: &mut KnownImage| present.binary_search(&known.identity).is_err();
         self.images.extract_if(.., gone).collect()
     }
 
@@ -148,5 +170,35 @@ impl Book {
     pub(super) fn slot_count(&self, function: Function) -> usize {
         let slots = self.images.iter().flat_map(|image| &image.slots);
         slots.filter(|slot| slot.function == function).count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::loaded;
+    use super::*;
+
+    #[test]
+    fn what_was_met_is_known_again_and_is_whose_it_was() {
+        loaded::with_images(&mut |images, _| {
+            let mut book = Book::new();
+            assert!(images.len() > 2);
+            for image in images.iter().chain(images) {
+                assert_eq!(book.meet(image, Owner::CRuntime, 1).owner, Owner::CRuntime);
+            }
+            assert_eq!(book.images.len(), images.len(), "each once");
+            assert!(book.images.is_sorted_by_key(|known| known.identity));
+            for image in images {
+                let name = String::from_utf8_lossy(image.name());
+                assert_eq!(book.known(image).expect("met").name, name);
+                assert_eq!(book.owner_of(image), Some(Owner::CRuntime));
+            }
+            let (last, others) = images.split_last().expect("several");
+            let gone = book.take_unloaded(others);
+            assert_eq!(gone.len(), 1);
+            assert!(book.known(last).is_none() && book.owner_of(last).is_none());
+            book.forget(&others[0]);
+            assert_eq!(book.images.len(), others.len() - 1);
+        });
     }
 }

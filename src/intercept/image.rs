@@ -49,7 +49,7 @@ impl Range {
 }
 
 /// What tells one loading of an object from another.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) struct Identity {
     base: usize,
     headers: usize,

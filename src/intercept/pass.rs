@@ -10,11 +10,11 @@
 //! * **A slot of an object unloaded meanwhile.** Nothing is unloaded while the list is held, and
 //!   what is restored later is first checked to be the same loading of the same object.
 
-use super::book::{Book, KnownImage, PatchedSlot, Progress};
+use super::book::{Book, PatchedSlot, Progress};
 use super::entry::entry_address;
 use super::functions::Function;
 use super::image::{Image, Range};
-use super::mappings::Mappings;
+use super::mappings::MappingsOnDemand;
 use super::owner::{KnownPlaces, Owner};
 use super::page_kinds::{self, PAGE, PageKind};
 use super::scope::SearchOrder;
@@ -30,21 +30,27 @@ pub(super) struct Pass<'list> {
     pub(super) images: &'list [Image<'list>],
     pub(super) owners: Vec<Owner>,
     order: SearchOrder,
-    pub(super) mappings: Mappings,
+    pub(super) mappings: MappingsOnDemand,
     now: u64,
 }
 
 impl<'list> Pass<'list> {
-    /// Prepares a pass at a time given in milliseconds.
-    pub(super) fn new(images: &'list [Image<'list>], places: &KnownPlaces, now: u64) -> Self {
+    /// Prepares a pass at a time given in milliseconds, over what `book` knows already and what is new.
+    pub(super) fn new(
+        images: &'list [Image<'list>],
+        places: &KnownPlaces,
+        book: &Book,
+        now: u64,
+    ) -> Self {
+        let owner = |image| {
+            let met = book.owner_of(image);
+            met.unwrap_or_else(|| Owner::of(image, places))
+        };
         Self {
             images,
-            owners: images
-                .iter()
-                .map(|image| Owner::of(image, places))
-                .collect(),
+            owners: images.iter().map(owner).collect(),
             order: SearchOrder::of(images),
-            mappings: Mappings::read().unwrap_or_default(),
+            mappings: MappingsOnDemand::new(),
             now,
         }
     }
@@ -59,7 +65,7 @@ impl<'list> Pass<'list> {
                 .map(|image| met_owner(image).unwrap_or_else(|| Owner::of(image, places)))
                 .collect(),
             order: SearchOrder::of(images),
-            mappings: Mappings::default(),
+            mappings: MappingsOnDemand::new(),
             now: 0,
         }
     }
@@ -115,28 +121,12 @@ impl<'list> Pass<'list> {
         waiting_count
     }
 
-    /// Forgets objects that were unloaded and loaded again at the same place since the last pass:
-    /// none of their slots is as we left it, or there is none to tell by.
-    pub(super) fn forget_reloaded(&self, book: &mut Book) {
-        for image in self.images {
-            let is_ours = |note: &PatchedSlot| {
-                let ours = entry_address(note.function, note.variant);
-                slot::read(image, note.address) == Some(ours)
-            };
-            let known = book.known(image);
-            let is_changed = known.is_some_and(|known| !known.slots.iter().any(is_ours));
-            if is_changed {
-                book.forget(image);
-            }
-        }
-    }
-
     /// Looks at one object; `false` when it has to wait.
     fn visit(&self, book: &mut Book, place: usize, owner: Owner) -> bool {
         let Some(image) = self.images.get(place) else {
             return true;
         };
-        let before = remember(book, image, owner, self.now).progress;
+        let before = book.meet(image, owner, self.now).progress;
         let patient = match before {
             Progress::Done => false,
             Progress::BeingRelocated(since) => {
@@ -152,7 +142,7 @@ impl<'list> Pass<'list> {
             complete || !patient
         };
         if settled {
-            remember(book, image, owner, self.now).progress = Progress::Done;
+            book.meet(image, owner, self.now).progress = Progress::Done;
         }
         settled
     }
@@ -211,24 +201,20 @@ impl<'list> Pass<'list> {
     }
 }
 
-fn remember<'book>(
-    book: &'book mut Book,
-    image: &Image<'_>,
-    owner: Owner,
-    now: u64,
-) -> &'book mut KnownImage {
-    let identity = image.identity();
-    let place = book
-        .images
-        .iter()
-        .position(|known| known.identity == identity);
-    let place = place.unwrap_or_else(|| {
-        let progress = Progress::BeingRelocated(now);
-        let met = KnownImage::new(image, owner, progress, book.pass_count);
-        book.images.push(met);
-        book.images.len() - 1
-    });
-    &mut book.images[place]
+/// Forgets objects that were unloaded and loaded again at the same place since the last pass: none of
+/// their slots is as we left it, or there is none to tell by.
+pub(super) fn forget_reloaded(images: &[Image<'_>], book: &mut Book) {
+    for image in images {
+        let is_ours = |note: &PatchedSlot| {
+            let ours = entry_address(note.function, note.variant);
+            slot::read(image, note.address) == Some(ours)
+        };
+        let known = book.known(image);
+        let is_changed = known.is_some_and(|known| !known.slots.iter().any(is_ours));
+        if is_changed {
+            book.forget(image);
+        }
+    }
 }
 
 /// Whose the object is, when its code was marked by a pass.

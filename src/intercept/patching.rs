@@ -19,7 +19,7 @@ use super::install;
 use super::load_counts::LoadCounts;
 use super::loaded::{self, ListAge};
 use super::owner::KnownPlaces;
-use super::pass::Pass;
+use super::pass::{Pass, forget_reloaded};
 use crate::capture;
 use crate::memory::loaded_list::Reading;
 use crate::memory::reentry::OurOwnWork;
@@ -113,7 +113,7 @@ pub(super) fn end(places: &KnownPlaces) {
     with_book(|book| {
         book.active = false;
         loaded::with_images(&mut |images, _| {
-            Pass::new(images, places, milliseconds()).restore(book);
+            Pass::new(images, places, book, milliseconds()).restore(book);
         });
         book.age = ListAge::default();
         SEEN_ADDED.store(0, Ordering::Release);
@@ -186,12 +186,12 @@ fn make_pass(book: &mut Book, places: &KnownPlaces, again: bool) {
     capture::forget_native_places();
     let changed_before = slot_count(book);
     loaded::with_images(&mut |images, age| {
-        let pass = Pass::new(images, places, milliseconds());
-        pass.find_main_targets();
         let some_were_unloaded = age.removed_count != book.age.removed_count;
         if some_were_unloaded {
-            pass.forget_reloaded(book);
+            forget_reloaded(images, book);
         }
+        let pass = Pass::new(images, places, book, milliseconds());
+        pass.find_main_targets();
         waiting_count = pass.run(book, again);
         book.age = age;
         COUNTS.compare(images, age);

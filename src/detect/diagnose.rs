@@ -264,6 +264,20 @@ pub fn accessed(kind: FindingKind, record: &BlockRecord, offset: i64, at: Occurr
     }
 }
 
+/// The finding for a process that dies of following `word`, with which released blocks are filled;
+/// `record` is the block that it was likely read from.
+#[must_use]
+pub fn followed(word: Address, record: Option<&BlockRecord>, at: Occurrence) -> Finding {
+    Finding {
+        address: word,
+        access: Access::Followed,
+        block: record.map(BlockFacts::from),
+        bytes: record.map_or(0, |record| record.size.get() as u64),
+        blocks: 1,
+        ..blank(FindingKind::UseAfterFree, at)
+    }
+}
+
 fn about_block(kind: FindingKind, record: &BlockRecord, by: Attempt, at: Occurrence) -> Finding {
     Finding {
         address: record.address,

@@ -91,6 +91,8 @@ pub enum Access {
     Read,
     /// It was written.
     Write,
+    /// It was read, and what was read was taken for an address: the process died there.
+    Followed,
 }
 
 /// What was known of the block when the error was detected.

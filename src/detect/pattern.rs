@@ -30,6 +30,11 @@ pub(super) type Around = Pattern<0xbb>;
 pub(super) type Released = Pattern<0xbd>;
 
 impl<const BYTE: u8> Pattern<BYTE> {
+    /// A word of the pattern.
+    pub(super) const fn word() -> usize {
+        usize::from_ne_bytes([BYTE; size_of::<usize>()])
+    }
+
     /// Fills memory with the pattern.
     ///
     /// # Safety

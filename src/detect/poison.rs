@@ -57,6 +57,14 @@ pub fn poisoned_parts(block: Address, size: ByteCount) -> [(usize, usize); 2] {
     [(0, head), (size.get() - tail, tail)]
 }
 
+/// Whether a word was read from a released block, and at most a small number added: its upper half is
+/// the pattern's. No address of the program begins so.
+#[must_use]
+pub fn is_from_released(word: usize) -> bool {
+    const UPPER_HALF: usize = Released::word() >> u32::BITS;
+    word >> u32::BITS == UPPER_HALF
+}
+
 /// Fills a released block.
 ///
 /// # Safety
@@ -137,6 +145,19 @@ mod tests {
             // SAFETY: poisoned above.
             let damage = unsafe { damage_inside(address, size) };
             assert_eq!(damage.map(|broken| broken.distance), Some(offset));
+        }
+    }
+
+    #[test]
+    fn a_word_of_a_released_block_is_known_with_a_member_s_offset_added() {
+        let mut buffer = [0_u8; size_of::<usize>()];
+        let address = block(&mut buffer);
+        // SAFETY: the buffer has this many bytes and belongs to this test.
+        unsafe { poison(address, ByteCount::new(size_of::<usize>())) };
+        let word = usize::from_ne_bytes(std::hint::black_box(buffer));
+        assert!(is_from_released(word) && is_from_released(word + 4_096));
+        for other in [0, address.get(), word >> 8, word & 0xffff_ffff, usize::MAX] {
+            assert!(!is_from_released(other));
         }
     }
 

@@ -13,11 +13,15 @@
 
 use std::ffi::c_void;
 use std::mem::MaybeUninit;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 
-use super::{given, leave, truncation};
+use super::crash::Crash;
+use super::{given, leave, signal_stack, truncation};
+use crate::ledger::StackId;
+use crate::memory::Address;
 use crate::memory::reentry::{OurOwnWork, is_our_own_work};
-use crate::tracker::{self, guarded};
+use crate::tracker::death::Death;
+use crate::tracker::{self, Tracker, guarded};
 
 type Action = libc::sigaction;
 type Handler = extern "C" fn(i32, *mut libc::siginfo_t, *mut c_void);
@@ -52,13 +56,12 @@ const CRASHES: [i32; 5] = [
     libc::SIGSEGV,
 ];
 
-/// The place of the stack pointer among the registers.
-const STACK_POINTER: usize = libc::REG_RSP as usize;
-
 /// Whether our handler stands in the place of default actions.
 static IS_ON: AtomicBool = AtomicBool::new(false);
 /// The thread that ends the process, as process and thread number; zero before.
 static ENDING: AtomicU64 = AtomicU64::new(0);
+/// The signal of a death whose place that thread is trying to read; zero at other times.
+static ATTEMPTED_FOR: AtomicI32 = AtomicI32::new(0);
 
 /// Whether our handler may stand for the default action of `signal`.
 pub(super) fn stands_for(signal: i32) -> bool {
@@ -68,6 +71,7 @@ pub(super) fn stands_for(signal: i32) -> bool {
 /// Puts our handler in the place of every default action.
 pub(super) fn begin() {
     IS_ON.store(true, Ordering::Release);
+    signal_stack::provide();
     for signal in DEADLY {
         guarded::stand_in(signal, Some(&ours(&default_action())));
         if ask(signal).sa_sigaction == libc::SIG_DFL {
@@ -156,14 +160,13 @@ extern "C" fn on_signal(signal: i32, info: *mut libc::siginfo_t, context: *mut c
         if !is_first_to_end() {
             wait_for_the_end();
         }
-        // SAFETY: with `SA_SIGINFO` the kernel passes what it knows of the signal.
-        let info = unsafe { &*info };
-        // SAFETY: reads one word; only for SIGSEGV is it looked at, which comes with an address.
-        let address = unsafe { info.si_addr() }.addr();
-        // SAFETY: with `SA_SIGINFO` the kernel passes the registers of the interrupted thread.
-        let context = unsafe { &*context.cast::<libc::ucontext_t>() };
-        let stack_pointer = context.uc_mcontext.gregs[STACK_POINTER];
-        speak(signal, address, usize::try_from(stack_pointer).unwrap_or(0));
+        let attempted_for = ATTEMPTED_FOR.swap(0, Ordering::AcqRel);
+        if attempted_for != 0 {
+            give_up_attempt(attempted_for);
+        }
+        // SAFETY: what this handler was given; it is registered with `SA_SIGINFO`.
+        let crash = unsafe { Crash::read(info, context.cast()) };
+        speak(signal, &crash);
     }
     set(signal, &default_action());
     // SAFETY: with `SA_SIGINFO` the kernel passes what it knows of the signal.
@@ -176,21 +179,75 @@ extern "C" fn on_signal(signal: i32, info: *mut libc::siginfo_t, context: *mut c
 }
 
 /// Writes the report, unless it is our own work that was interrupted: then its locks are held.
-fn speak(signal: i32, address: usize, stack_pointer: usize) {
+fn speak(signal: i32, crash: &Crash) {
     if is_our_own_work() {
         return;
     }
     if let Some(tracker) = tracker::existing() {
+        let _ours = OurOwnWork::begin();
+        tracker.note_death(Death {
+            signal: signal.unsigned_abs(),
+            address: None,
+            here: StackId::UNKNOWN,
+        });
         if CRASHES.contains(&signal) {
-            let _ours = OurOwnWork::begin();
-            given::look_at_death(tracker, stack_pointer);
-            if signal == libc::SIGSEGV {
-                truncation::look_at_fault(tracker, address);
-            }
+            look_at_crash(tracker, signal, crash);
         }
-        tracker.session().note_death(signal);
     }
     leave::speak();
+}
+
+/// Notes where the thread was, and reports what it likely died of.
+fn look_at_crash(tracker: &Tracker, signal: i32, crash: &Crash) {
+    let here = attempt(signal, || tracker.stack_at_death(crash.place()));
+    tracker.note_death(Death {
+        signal: signal.unsigned_abs(),
+        address: crash.address,
+        here,
+    });
+    let is_found = given::look_at_death(tracker, crash.stack_pointer, here);
+    if signal == libc::SIGSEGV {
+        let address = crash.address.unwrap_or(Address::NULL);
+        truncation::look_at_fault(tracker, address.get());
+        if !is_found {
+            tracker.report_followed(&crash.registers, crash.stack_pointer, here);
+        }
+    }
+}
+
+/// Does what may crash in its turn, for what the program broke may be what is read: then
+/// [`give_up_attempt`] goes on in its place.
+fn attempt<T>(signal: i32, work: impl FnOnce() -> T) -> T {
+    block(libc::SIG_UNBLOCK, &FAULTS);
+    ATTEMPTED_FOR.store(signal, Ordering::Release);
+    let came_of_it = work();
+    ATTEMPTED_FOR.store(0, Ordering::Release);
+    came_of_it
+}
+
+/// Writes the report without what was attempted, and dies of the first signal. The interpreter is not
+/// read again.
+fn give_up_attempt(signal: i32) {
+    if let Some(tracker) = tracker::existing() {
+        tracker.capture().turn_off_python_reader();
+    }
+    leave::speak();
+    set(signal, &default_action());
+    block(libc::SIG_UNBLOCK, &[signal]);
+    // SAFETY: sends a signal to this thread, which dies of it.
+    unsafe { libc::raise(signal) };
+}
+
+fn block(how: i32, signals: &[i32]) {
+    let mut mask = MaybeUninit::uninit();
+    // SAFETY: a place for a set, which this call fills.
+    unsafe { libc::sigemptyset(mask.as_mut_ptr()) };
+    for &signal in signals {
+        // SAFETY: a set, and the number of a signal.
+        unsafe { libc::sigaddset(mask.as_mut_ptr(), signal) };
+    }
+    // SAFETY: a set; the old one is not asked for.
+    unsafe { libc::pthread_sigmask(how, mask.as_ptr(), std::ptr::null_mut()) };
 }
 
 /// Whether this thread is the one to end the process.

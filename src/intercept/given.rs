@@ -7,24 +7,26 @@
 use super::entry::Frame;
 use super::ffi_layout::Arguments;
 use super::{chunk, foreign_notes};
-use crate::capture::EventPlace;
-use crate::ledger::BlockState;
+use crate::ledger::{BlockState, StackId};
 use crate::memory::Address;
 use crate::tracker::Tracker;
 
-/// Reports the released blocks that the foreign call in progress was given, if there is a call.
-/// `stack_pointer` is where the thread was when it was interrupted.
-pub(super) fn look_at_death(tracker: &Tracker, stack_pointer: usize) {
+/// Reports the released blocks that the foreign call in progress was given, if there is a call; whether
+/// there were any. `stack_pointer` is where the thread's stack was when it was interrupted, `here` where
+/// it was.
+pub(super) fn look_at_death(tracker: &Tracker, stack_pointer: usize, here: StackId) -> bool {
     let given = foreign_notes::with_notes(Frame::at(stack_pointer), |notes| notes.given());
     let Some((interface, places)) = given.flatten() else {
-        return;
+        return false;
     };
     let arguments = Arguments::of(interface, places);
+    let mut found = false;
     for pointer in arguments.pointers().chain(arguments.structure_words()) {
         if is_released_still(tracker, pointer) {
-            tracker.report_released_argument(Address::new(pointer), EventPlace::UNKNOWN);
+            found |= tracker.report_released_argument(Address::new(pointer), here);
         }
     }
+    found
 }
 
 /// Whether the memory of a released block has not been given out again, as far as can be told.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::hints::UsualRelease;
 use super::lessons::{Lessons, python_place};
-use super::model::{ForeignFunction, Frame, Limits, Process, Report, Stats};
+use super::model::{Crash, ForeignFunction, Frame, Limits, Process, Report, Stats};
 use super::translate::{Resolver, finding_to_model, findings_to_model};
 use super::{Learned, Suppressions, model, timestamp};
 use crate::capture::{self, CaptureCounters, PythonStatus};
@@ -13,6 +13,7 @@ use crate::ledger::{BlockRecord, BlockState, FamilyId, StackId};
 use crate::memory::peek::peek;
 use crate::memory::{Address, reserve};
 use crate::tracker::Tracker;
+use crate::tracker::death::Death;
 use crate::tracker::options::Options;
 use crate::tracker::snapshot::Snapshot;
 use serde_json::Value;
@@ -232,6 +233,7 @@ fn process(tracker: &Tracker, snapshot: &Snapshot) -> Process {
             None
         }
     };
+    let death = tracker.session().death();
     Process {
         pid: std::process::id(),
         argv: arguments(),
@@ -239,8 +241,19 @@ fn process(tracker: &Tracker, snapshot: &Snapshot) -> Process {
         platform: format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH),
         started: timestamp::utc_text(snapshot.started),
         duration_s: snapshot.duration.as_secs_f64(),
-        killed_by: tracker.session().death().map(signal_name),
+        killed_by: death.map(|death| signal_name(death.signal)),
+        crash: death
+            .filter(|death| death.here.is_known())
+            .map(|death| crash(&Names::of(tracker), death)),
         ..Process::default()
+    }
+}
+
+fn crash(names: &Names<'_>, death: Death) -> Crash {
+    Crash {
+        address: death.address.map(|address| address.get() as u64),
+        foreign_function: names.foreign_function(death.here),
+        stack: names.frames(death.here),
     }
 }
 

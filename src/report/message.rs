@@ -1,8 +1,8 @@
 //! The sentence of a finding: what, where, whose. Pure text over plain data.
 
-use super::dangling;
 use super::model::{self, ForeignFunction, Frame, file_name};
 use super::number::{article, counted};
+use super::{crash, dangling};
 use crate::detect::finding::Access;
 use crate::detect::{BlockFacts, Finding, FindingKind, PointerPlace};
 use crate::ledger::{BlockState, ThreadNumber};
@@ -28,6 +28,7 @@ pub fn error(finding: &Finding, names: &Names) -> String {
         FindingKind::InvalidFree => invalid_free(finding),
         FindingKind::MismatchedFree => mismatched_free(finding, names),
         FindingKind::UseAfterFree if finding.views.is_some() => dangling::sentence(finding),
+        FindingKind::UseAfterFree if finding.access == Access::Followed => crash::followed(finding),
         FindingKind::UseAfterFree => access("use after free", finding),
         FindingKind::HeapOverflow => access("heap overflow", finding),
         FindingKind::HeapUnderflow => access("heap underflow", finding),
@@ -194,7 +195,7 @@ fn mismatched_free(finding: &Finding, names: &Names) -> String {
 /// An access to memory that the program must not touch.
 fn access(what: &str, finding: &Finding) -> String {
     let what = match finding.access {
-        Access::Unknown => what.to_owned(),
+        Access::Unknown | Access::Followed => what.to_owned(),
         Access::Read => format!("{what}, a read,"),
         Access::Write => format!("{what}, a write,"),
     };

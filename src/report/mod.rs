@@ -9,7 +9,8 @@
 //! Must never: run on the allocation path, read Python's memory, print, or change what it reports on.
 
 pub mod assemble;
-pub mod damage;
+mod crash;
+mod damage;
 mod dangling;
 pub mod escape;
 pub mod files;

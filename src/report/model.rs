@@ -101,9 +101,24 @@ pub struct Process {
     /// The signal the process was dying of, such as `SIGTERM`; absent when it ended by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub killed_by: Option<String>,
+    /// Where it crashed; absent when it did not, and when the signal was sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub crash: Option<Crash>,
     /// What a newer version says beyond this.
     #[serde(flatten)]
     pub more: BTreeMap<String, Value>,
+}
+
+/// Where a process died of what it did itself.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Crash {
+    /// The address that it accessed or jumped to; null where the processor does not say.
+    pub address: Option<u64>,
+    /// The foreign call that it was in.
+    pub foreign_function: Option<ForeignFunction>,
+    /// Where its thread was, innermost first.
+    pub stack: Vec<Frame>,
 }
 
 /// What the session was asked to do.

@@ -135,6 +135,7 @@ fn process() -> impl Strategy<Value = Process> {
             started: "2026-01-31T12:00:00Z".to_owned(),
             duration_s: f64::from(eighths) / 8.0,
             killed_by: None,
+            crash: None,
             more,
         }
     })

@@ -27,12 +27,13 @@
 
 pub mod adopt;
 pub mod allocate;
+pub mod death;
 mod distances;
 mod ended_threads;
 mod evict;
 mod exception_reserve;
 pub mod explicit;
-mod given;
+mod followed;
 mod glibc;
 pub mod guarded;
 mod handed_over;

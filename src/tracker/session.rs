@@ -6,6 +6,7 @@
 //! The state's lock is held across a fork, so it is one that a child can let go. `parking_lot`'s is
 //! not: it hands the lock to a thread that waits for it, which the child does not have.
 
+use super::death::{Death, DeathNote};
 use super::guarded::HeldGuarded;
 use super::options::Options;
 pub use super::options::{Check, Scope};
@@ -69,8 +70,7 @@ pub struct Session {
     check_every: AtomicU32,
     event_count: AtomicU32,
     scope: AtomicU32,
-    /// The signal that the process is dying of; zero before.
-    death: AtomicU32,
+    death: DeathNote,
     /// Blocks up to this epoch are not this session's leaks.
     baseline: AtomicU32,
     process: AtomicU32,
@@ -96,7 +96,7 @@ impl Session {
             scope: AtomicU32::new(options.scope as u32),
             baseline: AtomicU32::new(0),
             process: AtomicU32::new(0),
-            death: AtomicU32::new(0),
+            death: DeathNote::new(),
             state: Lock::new(State {
                 options,
                 started: SystemTime::now(),
@@ -235,18 +235,15 @@ impl Session {
         self.process.load(Ordering::Relaxed) == std::process::id()
     }
 
-    /// Notes that the process is dying of `signal`.
-    pub fn note_death(&self, signal: i32) {
-        self.death.store(signal.unsigned_abs(), Ordering::Relaxed);
+    /// Notes what the process is dying of.
+    pub(super) fn note_death(&self, death: Death) {
+        self.death.write(death);
     }
 
-    /// The signal that the process is dying of.
+    /// What the process is dying of.
     #[must_use]
-    pub fn death(&self) -> Option<u32> {
-        match self.death.load(Ordering::Relaxed) {
-            0 => None,
-            signal => Some(signal),
-        }
+    pub fn death(&self) -> Option<Death> {
+        self.death.read()
     }
 
     /// Claims the session for this process; `true` for the first caller.

@@ -6,6 +6,7 @@
 //!
 //! Must never: write anywhere (it returns text), or judge anew what a finding is.
 
+mod crash;
 mod finding;
 mod notes;
 mod paint;
@@ -16,6 +17,7 @@ use std::fmt::Write;
 use std::time::{Duration, SystemTime};
 
 use self::paint::Paint;
+use super::crash::still_used;
 use super::escape::escaped;
 use super::group::{self, Group};
 use super::model::{Process, Report, file_name};
@@ -78,7 +80,11 @@ pub fn render_many(reports: &[Report], options: TextOptions) -> String {
     if !groups.is_empty() {
         page.processes(&reports);
     }
-    page.findings(&groups);
+    crash::write(&mut page, &reports);
+    page.findings(
+        &groups,
+        reports.iter().all(|report| report.process.crash.is_some()),
+    );
     notes::write(&mut page, &reports, groups.len());
     if groups.len().min(options.finding_count_max) > SUMMARY_REPEAT_COUNT {
         page.blank();
@@ -151,30 +157,39 @@ impl Page {
     }
 
     /// Parts of a leaked structure are told in short where the leak of its beginning is shown: the
-    /// one mistake to repair is there.
-    fn findings(&mut self, groups: &[Group<'_>]) {
-        let in_short =
-            groups.iter().any(|group| group.finding.is_direct_leak()) && !self.options.all_frames;
+    /// one mistake to repair is there. So is every leak where all processes have crashed: what they
+    /// were using counts.
+    fn findings(&mut self, groups: &[Group<'_>], have_crashed: bool) {
+        let has_beginning = groups.iter().any(|group| group.finding.is_direct_leak());
+        let is_short = |group: &Group<'_>| {
+            if have_crashed {
+                group.finding.is_leak()
+            } else {
+                group.finding.indirect && has_beginning
+            }
+        };
         let (parts, whole): (Vec<_>, Vec<_>) = (1..)
             .zip(groups)
             .take(self.options.finding_count_max)
-            .partition(|(_, group)| in_short && group.finding.indirect);
+            .partition(|(_, group)| is_short(group) && !self.options.all_frames);
         for (number, group) in whole {
             self.blank();
             finding::write(self, number, group);
         }
-        self.parts(&parts);
+        let heading = if have_crashed {
+            still_used(parts.len())
+        } else {
+            "only blocks of the leaks above refer to these, in short:".to_owned()
+        };
+        self.parts(&parts, &heading);
     }
 
-    fn parts(&mut self, parts: &[(usize, &Group<'_>)]) {
+    fn parts(&mut self, parts: &[(usize, &Group<'_>)], heading: &str) {
         if parts.is_empty() {
             return;
         }
         self.blank();
-        self.line(
-            0,
-            "only blocks of the leaks above refer to these, in short:",
-        );
+        self.line(0, heading);
         for (number, group) in parts.iter().take(INDIRECT_COUNT_MAX) {
             finding::write_title(self, *number, group);
         }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::Page;
+use crate::report::crash;
 use crate::report::escape::escaped;
 use crate::report::model::{Limits, Report, SuppressionUse};
 use crate::report::number::{grouped, thousands};
@@ -15,6 +16,7 @@ pub(super) fn write(page: &mut Page, reports: &[&Report], finding_count: usize) 
     for report in reports {
         notes.extend(missing(report));
         notes.extend(killed(report));
+        notes.extend(crash::advice(report));
     }
     notes.extend(interpreters_own(reports));
     let limits: Vec<&Limits> = reports.iter().map(|report| &report.limits).collect();

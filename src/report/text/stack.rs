@@ -7,15 +7,32 @@ use crate::report::number::counted;
 
 /// Writes the stack, or that it is not known.
 pub(super) fn write(page: &mut Page, indent: usize, stack: &[Frame]) {
-    if stack.is_empty() {
+    let all = page.options.all_frames;
+    let shown = stack.iter().filter(|frame| all || !frame.is_internal());
+    write_frames(page, indent, shown);
+}
+
+/// Writes the stack of a crash: internal frames too, for one dies in them, up to the last one of a
+/// library.
+pub(super) fn write_crash(page: &mut Page, indent: usize, stack: &[Frame]) {
+    let is_others = |frame: &Frame| !frame.is_python() && !frame.is_internal();
+    let telling = stack
+        .iter()
+        .rposition(is_others)
+        .map_or(stack.len(), |last| last + 1);
+    let shown = stack
+        .iter()
+        .enumerate()
+        .filter(|(index, frame)| *index < telling || frame.is_python());
+    write_frames(page, indent, shown.map(|(_, frame)| frame));
+}
+
+fn write_frames<'a>(page: &mut Page, indent: usize, shown: impl Iterator<Item = &'a Frame>) {
+    let (python, native): (Vec<&Frame>, Vec<&Frame>) = shown.partition(|frame| frame.is_python());
+    if python.is_empty() && native.is_empty() {
         page.line(indent, "(not known)");
         return;
     }
-    let all = page.options.all_frames;
-    let (python, native): (Vec<&Frame>, Vec<&Frame>) = stack
-        .iter()
-        .filter(|frame| all || !frame.is_internal())
-        .partition(|frame| frame.is_python());
     let shown_max = page.options.frame_count_max;
     for (index, frame) in python.iter().take(shown_max).enumerate() {
         page.line(indent, &described(frame));

@@ -19,21 +19,21 @@ pub const CXX_RUNTIME_PREFIXES: [&[u8]; 4] = [
 const EXTENSION_MODULE_MARKS: [&str; 2] = [".cpython-", ".abi3."];
 
 impl Capture {
-    /// Whether, outside any foreign call, the C++ run time allocated for an extension module.
+    /// Whether, outside any foreign call, an extension module allocated, or the C++ run time for it. Most
+    /// of what modules allocate is known by its caller; not so what their static constructors do.
     #[must_use]
     pub fn is_for_extension_module(&self, stack: StackId) -> bool {
         if self.stacks.foreign(stack).is_known() {
             return false;
         }
-        let mut callers = self.stacks.sites(stack).map_while(|site| {
+        let callers = self.stacks.sites(stack).map_while(|site| {
             let Some(Site::Caller { module, .. }) = self.sites.site(site) else {
                 return None;
             };
             Some(self.sites.modules().path(self.sites.texts(), module))
         });
-        let is_by_runtime = callers.next().is_some_and(|path| is_cxx_runtime(&path));
-        let caller = callers.find(|path| !is_cxx_runtime(path));
-        is_by_runtime && caller.is_some_and(|path| is_extension_module(&path))
+        let mut others = callers.skip_while(|path| is_cxx_runtime(path));
+        others.next().is_some_and(|path| is_extension_module(&path))
     }
 
     /// Whether the same library allocated at both stacks.

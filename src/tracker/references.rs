@@ -41,14 +41,15 @@ const CHUNK_BYTES: usize = 256 << 10;
 /// Bytes that one search copies at most; a second or two.
 const SEARCHED_BYTE_MAX: usize = if cfg!(test) { 256 << 20 } else { 4 << 30 };
 
-/// Whether references to a block of this family are looked for: the program's explicit blocks, and
-/// those it adopted, are released by whoever owns them, and nobody else's pointer counts.
-#[must_use]
-pub fn is_searched_for(family: FamilyId) -> bool {
-    matches!(
-        family,
-        FamilyId::MALLOC | FamilyId::NEW | FamilyId::NEW_ARRAY
-    )
+/// Whether references to a block are looked for: the program's explicit blocks, and those it adopted,
+/// are released by whoever owns them, and nobody else's pointer counts. What is only of no certain
+/// family (allocated while its library was being loaded) is no such block.
+fn is_searched_for(block: &BlockRecord) -> bool {
+    match block.family {
+        FamilyId::MALLOC | FamilyId::NEW | FamilyId::NEW_ARRAY => true,
+        FamilyId::ADOPTED => block.flags & flag::ADOPTED == 0,
+        _ => false,
+    }
 }
 
 /// What was found out about the references to some blocks.
@@ -59,7 +60,7 @@ impl References {
     /// What holds a block.
     #[must_use]
     pub fn holding(&self, block: &BlockRecord) -> Holding {
-        let walk = self.0.as_ref().filter(|_| is_searched_for(block.family));
+        let walk = self.0.as_ref().filter(|_| is_searched_for(block));
         walk.map_or(Holding::Unknown, |walk| walk.holding(block.address))
     }
 }
@@ -69,7 +70,7 @@ impl Tracker {
     #[must_use]
     pub(super) fn references(&self, live: &[BlockRecord], since: Epoch) -> References {
         let here = 0_u8;
-        let nodes = || live.iter().filter(|block| is_searched_for(block.family));
+        let nodes = || live.iter().filter(|block| is_searched_for(block));
         let wanted = || nodes().filter(|block| leak::is_leak(block, since));
         if wanted().next().is_none() {
             return References::default();

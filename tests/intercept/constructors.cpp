@@ -6,6 +6,8 @@
 static std::map<int, std::string> names = {{1, std::string(40, 'a')}, {2, std::string(50, 'b')}};
 static int *numbers = new int[12];
 static int *number = new int(7);
+// Never released.
+char *table = new char[400];
 static std::string *text = new std::string(60, 'c');
 
 // Memory of before the constructors, released in them: the other way round.

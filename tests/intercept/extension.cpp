@@ -9,6 +9,13 @@ static void forget(const char *text) {
     lost = nullptr;
 }
 
+static const int in_constructor = [] {
+    auto *volatile lost = new char[300];
+    lost[0] = 'a';
+    forget("in a constructor");
+    return 1;
+}();
+
 static PyModuleDef definition = {PyModuleDef_HEAD_INIT, "extension", nullptr, -1, nullptr,
                                  nullptr, nullptr, nullptr, nullptr};
 

@@ -62,3 +62,4 @@ def test_what_constructors_allocate_has_no_certain_family(
     run = run_script(source, tmp_path, scope=scope)
     assert (run.status, run.err) == (0, "")
     assert run.errors == []
+    assert [leak for leak in run.of_kind("leak") if "kept_by" not in leak] == []

@@ -6,7 +6,7 @@
 )]
 
 use super::parts::{self, PART_BYTE_MAX, Part, PartKind};
-use super::{pattern, poison, redzone, size_word};
+use super::{front, pattern, poison, redzone, size_word};
 use crate::ledger::record::flag;
 use crate::ledger::{BlockRecord, BlockState};
 use crate::memory::ByteCount;
@@ -55,6 +55,9 @@ pub unsafe fn is_intact_around(block: Address, size: ByteCount, flags: u32) -> b
     let remembered = SizeWord::from_flags(flags, block);
     // SAFETY: only words that glibc wrote are remembered.
     let before = !remembered.is_known() || remembered.is_intact(unsafe { size_word::read(block) });
+    // SAFETY: what is remembered says that the margin was armed for this size.
+    let before =
+        before && (!SizeWord::is_fronted(flags) || unsafe { front::is_intact(block, size) });
     // SAFETY: the flag says that the redzone was armed for this size.
     before && unsafe { redzone::is_intact_behind(block, size, remembered) }
 }
@@ -91,6 +94,12 @@ pub unsafe fn around(block: Address, size: ByteCount, flags: u32) -> Damage {
         remembered.damage(unsafe { size_word::read(block) })
     } else {
         None
+    };
+    let before = if remembered.has_front() {
+        // SAFETY: what is remembered says that the margin was armed for this size.
+        unsafe { front::damage(block, size) }.or(before)
+    } else {
+        before
     };
     // SAFETY: the flag says that the redzone was armed for this size.
     let behind = unsafe { redzone::damage_behind(block, size, remembered) };
@@ -152,6 +161,7 @@ fn judge(part: &Part, bytes: &[u8], size: ByteCount, damage: &mut Damage) {
             damage.before = word.and_then(|word| remembered.damage(word));
         }
         PartKind::Before => damage.before = broken_before(bytes),
+        PartKind::Front => damage.before = front::broken(bytes).or(damage.before),
         PartKind::Behind => damage.behind = redzone::broken_redzone(bytes, size),
         PartKind::Inside(start) => {
             damage.inside = damage.inside.or(poison::broken_poison(bytes, start));

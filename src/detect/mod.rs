@@ -14,6 +14,7 @@ pub mod diagnose;
 pub mod fault;
 mod fault_stack;
 pub mod finding;
+pub mod front;
 pub mod guard;
 pub mod imprint;
 pub mod leak;

@@ -4,13 +4,13 @@
 //! reads them.
 
 use super::size_word::{self, SizeWord};
-use super::{poison, redzone};
+use super::{front, poison, redzone};
 use crate::ledger::record::flag;
 use crate::ledger::{BlockRecord, BlockState};
 use crate::memory::Address;
 
 /// Parts that a block can have.
-pub const PART_COUNT_MAX: usize = 4;
+pub const PART_COUNT_MAX: usize = 5;
 /// The longest part.
 pub const PART_BYTE_MAX: usize = redzone::REDZONE_BYTE_MAX;
 const _: () = assert!(PART_BYTE_MAX >= poison::POISON_PART_BYTE_MAX);
@@ -34,6 +34,8 @@ pub enum PartKind {
     SizeWord(SizeWord),
     /// Filled bytes that end where a guarded block begins.
     Before,
+    /// The margin in front of a block, which ends where the size word begins.
+    Front,
     /// Filled bytes behind the block.
     Behind,
     /// Filled bytes that begin so far inside a released block.
@@ -65,6 +67,7 @@ fn of_heap(record: &BlockRecord) -> [Option<Part>; PART_COUNT_MAX] {
     let before = remembered
         .is_known()
         .then_some((size_word::place(block), size_of::<usize>()));
+    let front = remembered.has_front().then(|| front::extent(block, size));
     let behind = has(flag::REDZONE).then(|| redzone::extent(block, size, remembered));
     let is_filled = record.state == BlockState::Quarantined && has(flag::POISONED);
     let [head, tail] = if is_filled {
@@ -78,6 +81,7 @@ fn of_heap(record: &BlockRecord) -> [Option<Part>; PART_COUNT_MAX] {
     };
     [
         before.and_then(|bytes| part(bytes, PartKind::SizeWord(remembered))),
+        front.and_then(|bytes| part(bytes, PartKind::Front)),
         inside(head),
         inside(tail),
         behind.and_then(|bytes| part(bytes, PartKind::Behind)),
@@ -91,5 +95,5 @@ fn of_guarded(record: &BlockRecord) -> [Option<Part>; PART_COUNT_MAX] {
     }
     let [before, behind] = redzone::guarded_parts(record.address, record.size);
     let before = part(before, PartKind::Before);
-    [before, part(behind, PartKind::Behind), None, None]
+    [before, part(behind, PartKind::Behind), None, None, None]
 }

@@ -86,7 +86,7 @@ pub fn broken_redzone(bytes: &[u8], size: ByteCount) -> Option<Behind> {
 pub fn extent(block: Address, size: ByteCount, remembered: SizeWord) -> (Address, usize) {
     let rest = remembered.usable_byte_count().saturating_sub(size.get());
     let length = match remembered {
-        SizeWord::Heap(_) => rest,
+        SizeWord::Heap(_) | SizeWord::Fronted(_) => rest,
         SizeWord::Mapped(_) => rest.min(REDZONE_BYTE_MAX),
         SizeWord::Unknown => margin(size.get(), false),
     };

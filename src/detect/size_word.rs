@@ -22,11 +22,17 @@ use crate::memory::pages::PAGE;
 use crate::memory::{Address, ByteCount};
 
 /// Larger pieces of the heap are not checked. glibc makes few: from 32 MiB on, blocks are mappings.
-pub const CHUNK_BYTE_MAX: usize = (MAPPED_FROM as usize - 1) * CHUNK_UNIT;
+pub const CHUNK_BYTE_MAX: usize = (FRONTED_FROM as usize - 1) * CHUNK_UNIT;
 /// Larger mappings are not checked.
 pub const MAPPED_CHUNK_BYTE_MAX: usize = MAPPED_PAGE_COUNT_MAX as usize * PAGE;
 
-/// What is remembered are 21 bits. From here on they count the pages of a mapping.
+/// The largest piece of the heap of a block with a margin in front ([`super::front`]).
+pub const FRONTED_CHUNK_BYTE_MAX: usize = (FRONTED_UNIT_COUNT as usize - 1) * CHUNK_UNIT;
+
+/// What is remembered are 21 bits. From here on they count the units of a block with a margin in front.
+const FRONTED_FROM: u32 = MAPPED_FROM - FRONTED_UNIT_COUNT;
+const FRONTED_UNIT_COUNT: u32 = 1 << 13;
+/// From here on they count the pages of a mapping.
 const MAPPED_FROM: u32 = REMEMBERED_MAX - MAPPED_ENDS * MAPPED_PAGE_COUNT_MAX - 1;
 const MAPPED_PAGE_COUNT_MAX: u32 = 1 << 17;
 /// A mapping's chunk ends where the mapping does, or, from glibc 2.43 on, a header before that, as if
@@ -52,6 +58,8 @@ pub enum SizeWord {
     Unknown,
     /// A piece of the heap.
     Heap(usize),
+    /// The same, with a margin in front of it.
+    Fronted(usize),
     /// A mapping of its own.
     Mapped(usize),
 }
@@ -97,7 +105,10 @@ impl SizeWord {
     pub fn from_flags(flags: u32, block: Address) -> Self {
         match flags >> flag::BIT_COUNT {
             0 => Self::Unknown,
-            units if units < MAPPED_FROM => Self::Heap(units as usize * CHUNK_UNIT),
+            units if units < FRONTED_FROM => Self::Heap(units as usize * CHUNK_UNIT),
+            units if units < MAPPED_FROM => {
+                Self::Fronted((units - FRONTED_FROM) as usize * CHUNK_UNIT)
+            }
             mapped => Self::from_pages(mapped - MAPPED_FROM, block),
         }
     }
@@ -122,6 +133,7 @@ impl SizeWord {
         let remembered = match self {
             Self::Unknown => 0,
             Self::Heap(chunk) => count(chunk / CHUNK_UNIT),
+            Self::Fronted(chunk) => FRONTED_FROM + count(chunk / CHUNK_UNIT),
             Self::Mapped(chunk) => {
                 let is_before_the_end = !self
                     .next_block(block)
@@ -140,7 +152,7 @@ impl SizeWord {
     pub fn chunk_byte_count(self) -> usize {
         match self {
             Self::Unknown => 0,
-            Self::Heap(chunk) | Self::Mapped(chunk) => chunk,
+            Self::Heap(chunk) | Self::Fronted(chunk) | Self::Mapped(chunk) => chunk,
         }
     }
 
@@ -151,7 +163,7 @@ impl SizeWord {
     pub fn usable_byte_count(self) -> usize {
         match self {
             Self::Unknown => 0,
-            Self::Heap(chunk) => chunk - WORD_BYTE_COUNT,
+            Self::Heap(chunk) | Self::Fronted(chunk) => chunk - WORD_BYTE_COUNT,
             Self::Mapped(chunk) => chunk - HEADER_BYTE_COUNT,
         }
     }
@@ -160,6 +172,29 @@ impl SizeWord {
     #[must_use]
     pub fn next_block(self, block: Address) -> Address {
         block.offset_by(self.chunk_byte_count())
+    }
+
+    /// The same of a block that got a margin in front; as it is where that cannot be remembered.
+    #[must_use]
+    pub fn with_front(self) -> Self {
+        match self {
+            Self::Heap(chunk) if chunk <= FRONTED_CHUNK_BYTE_MAX => Self::Fronted(chunk),
+            other => other,
+        }
+    }
+
+    /// Whether the block has a margin in front.
+    #[inline]
+    #[must_use]
+    pub fn has_front(self) -> bool {
+        matches!(self, Self::Fronted(_))
+    }
+
+    /// The same of what the flags of a record remember, for the path of every release.
+    #[inline]
+    #[must_use]
+    pub fn is_fronted(flags: u32) -> bool {
+        (flags >> flag::BIT_COUNT).wrapping_sub(FRONTED_FROM) < FRONTED_UNIT_COUNT
     }
 
     /// Whether anything is remembered.
@@ -254,7 +289,7 @@ pub unsafe fn restore_size(block: Address, remembered: SizeWord, front_is_free: 
 unsafe fn write(block: Address, remembered: SizeWord, flags: usize) {
     let flags = match remembered {
         SizeWord::Mapped(_) => IS_MAPPED,
-        SizeWord::Unknown | SizeWord::Heap(_) => flags,
+        SizeWord::Unknown | SizeWord::Heap(_) | SizeWord::Fronted(_) => flags,
     };
     let place = std::ptr::with_exposed_provenance_mut::<usize>(place(block).get());
     // SAFETY: glibc keeps a word in front of each of its blocks.

@@ -182,10 +182,10 @@ pub(super) fn allocate(
         call(asked)
     };
     let block = with_room(block, || call(asked));
-    if block != 0 {
-        record(block, (size, room.flags), &admission);
+    if block == 0 {
+        return 0;
     }
-    block
+    record_new(real, block, (size, room), &admission)
 }
 
 /// What an allocation gave, or gives when it failed and memory that was withheld has gone back.
@@ -263,6 +263,58 @@ fn note_impossible_size(real: Real, size: Option<usize>, admission: &Admission) 
         .note_impossible_size(size, family, admission.place);
 }
 
+/// Records what the real function gave, and says what the program is to have: where nothing but
+/// `malloc` is behind it, another block may take its place.
+#[inline(always)]
+pub(super) fn record_new(
+    real: Real,
+    block: usize,
+    (size, room): (usize, Room),
+    admission: &Admission,
+) -> usize {
+    if real.is_standard() && real.function().is_plain() {
+        let is_zeroed = real.function() == Function::Calloc;
+        return record_plain(block, (size, room.flags), is_zeroed, admission);
+    }
+    record(block, (size, room.flags), admission);
+    block
+}
+
+#[inline(never)]
+fn record_plain(
+    block: usize,
+    (size, room_flags): (usize, u32),
+    is_zeroed: bool,
+    admission: &Admission,
+) -> usize {
+    let _errno = KeptErrno::keep();
+    let Some(_ours) = OurOwnWork::begin() else {
+        return block;
+    };
+    let block = allocated(Address::new(block), (size, room_flags), admission);
+    let (tracker, place) = (admission.tracker, &admission.place);
+    let (_, address) = tracker.note_plain_allocation(block, is_zeroed, place);
+    if let Some(call) = admission.call {
+        call.with_notes(|notes| notes.note_block(address));
+    }
+    address.get()
+}
+
+#[inline(always)]
+fn allocated(
+    address: Address,
+    (size, room_flags): (usize, u32),
+    admission: &Admission,
+) -> Allocated {
+    Allocated {
+        address,
+        size: ByteCount::new(size),
+        family: admission.family,
+        epoch: admission.epoch,
+        flags: admission.flags | room_flags,
+    }
+}
+
 /// Records a block; `false` when a guarded one finds no record, and is gone.
 #[inline(never)]
 pub(super) fn record(
@@ -278,12 +330,6 @@ pub(super) fn record(
     if let Some(call) = admission.call {
         call.with_notes(|notes| notes.note_block(address));
     }
-    let block = Allocated {
-        address,
-        size: ByteCount::new(size),
-        family: admission.family,
-        epoch: admission.epoch,
-        flags: admission.flags | room_flags,
-    };
+    let block = allocated(address, (size, room_flags), admission);
     admission.tracker.note_allocation(block, &admission.place) == Insertion::Recorded
 }

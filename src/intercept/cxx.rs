@@ -9,7 +9,7 @@
     reason = "the path of every recorded allocation, which knows its operator"
 )]
 
-use super::allocator::{place_guarded, record, room};
+use super::allocator::{place_guarded, record_new, room};
 use super::entry::Frame;
 use super::functions::Function;
 use super::gate;
@@ -148,7 +148,7 @@ fn allocate_object(
         call(asked)
     };
     if let (Some(admission), Some((size, room)), true) = (&admission, room, block != 0) {
-        record(block, (size, room.flags), admission);
+        return record_new(real, block, (size, room), admission);
     }
     block
 }

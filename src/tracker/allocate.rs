@@ -104,6 +104,26 @@ impl Tracker {
         insertion
     }
 
+    /// The same for a block of which another can take the place: one from the process's own `malloc`,
+    /// with no wish for its alignment, whose bytes are zero where that was asked for. Gives the address
+    /// that the program is to have.
+    #[inline(always)]
+    pub fn note_plain_allocation(
+        &self,
+        block: Allocated,
+        is_zeroed: bool,
+        place: &EventPlace,
+    ) -> (Insertion, Address) {
+        self.announce_pending();
+        let allocated = self.capture.at(place);
+        if self.fronts.is_first(allocated)
+            && let Some(recorded) = self.record_fronted(&block, is_zeroed, allocated)
+        {
+            return recorded;
+        }
+        (self.record_new(block, allocated), block.address)
+    }
+
     #[inline(always)]
     pub(super) fn record_new(&self, block: Allocated, allocated: StackId) -> Insertion {
         let Allocated {

@@ -7,7 +7,7 @@
 )]
 
 use super::release::was_repaired;
-use super::{Tracker, glibc};
+use super::{Tracker, fronts, glibc};
 use crate::capture::EventPlace;
 use crate::detect::damage::{self, Damage};
 use crate::detect::imprint::MomentKind;
@@ -87,6 +87,8 @@ impl Tracker {
                 return;
             }
         }
+        // SAFETY: as above.
+        unsafe { fronts::give_back(block, size, flags) };
         // SAFETY: the block was allocated by glibc and withheld by `carry_out`; the ledger's
         // compare-and-swap made this thread the only one to take it out.
         unsafe { glibc::release(block) };

@@ -83,7 +83,13 @@ impl Explicit<'_> {
             return None;
         };
         let block = block_at((address, request.size), epoch, room.flags);
-        self.tracker.note_allocation(block, &self.place);
+        if request.alignment > NATURAL_ALIGNMENT {
+            self.tracker.note_allocation(block, &self.place);
+            return Some(address);
+        }
+        let (_, address) = self
+            .tracker
+            .note_plain_allocation(block, request.zeroed, &self.place);
         Some(address)
     }
 

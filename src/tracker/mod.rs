@@ -4,6 +4,8 @@
 //!
 //! * **Allocate**: the real allocation first, then the redzone, then the stack, then the record,
 //!   and only then the pointer goes to the program. Nobody can release what nobody has.
+//!   The first block of a stack is given back before it has a record, and one with a margin in front
+//!   takes its place ([`fronts`]).
 //! * **Release**: look up; judge the family; then one compare-and-swap decides who releases. The
 //!   winner checks the redzone, notes its stack, fills the block, and withholds it or gives it back,
 //!   in this order: the release is on record before the memory can be reused. A loser reports and
@@ -34,6 +36,7 @@ mod evict;
 mod exception_reserve;
 pub mod explicit;
 mod followed;
+mod fronts;
 mod glibc;
 pub mod guarded;
 mod handed_over;
@@ -72,6 +75,7 @@ use crate::memory::sync::AtomicU32;
 use crate::memory::{Address, fork, thread_exit};
 use ended_threads::EndedThreads;
 use evict::Evicting;
+use fronts::Fronts;
 use guarded::Guarded;
 use kept::Kept;
 use once_cell::race::OnceBox;
@@ -99,6 +103,7 @@ pub struct Tracker {
     guarded: Guarded,
     /// Whether blocks have glibc's words around them.
     heap_is_glibcs: bool,
+    fronts: Fronts,
     top: TopChunk,
     views: Views,
     session: Session,
@@ -184,6 +189,7 @@ impl Tracker {
             unloaded: unloaded::Unloaded::default(),
             guarded: Guarded::default(),
             heap_is_glibcs,
+            fronts: Fronts::default(),
             top: if heap_is_glibcs {
                 TopChunk::find()
             } else {

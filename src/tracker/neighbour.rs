@@ -16,6 +16,7 @@ use crate::capture::EventPlace;
 use crate::detect::damage::{self, Damage};
 use crate::detect::diagnose;
 use crate::detect::finding::NextBlock;
+use crate::detect::front;
 use crate::detect::imprint::MomentKind;
 use crate::detect::redzone::Behind;
 use crate::detect::size_word::{self, SizeWord};
@@ -34,7 +35,7 @@ impl Tracker {
     #[cold]
     pub(super) fn blame_block_in_front(&self, record: &BlockRecord, place: EventPlace) -> bool {
         let overflows = |front: &BlockRecord, behind: Behind| behind.begins_at_block(front.size);
-        let Some(front) = self.blame_front_of(record.address, overflows, place) else {
+        let Some(front) = self.blame_front_of(begin_of(record), overflows, place) else {
             return false;
         };
         self.repair(&front, record);
@@ -100,8 +101,8 @@ impl Tracker {
         if !behind.reaches_end || behind.begins_at_block(front.size) {
             return false;
         }
-        let next = SizeWord::from_flags(front.flags, front.address).next_block(front.address);
-        let Some((record, found, damage)) = self.damaged_in_front(next) else {
+        let Some((record, found, damage)) = self.damaged_in_front(self.next_on_record(front))
+        else {
             return false;
         };
         let noticed = (MomentKind::Neighbour, place);
@@ -118,11 +119,7 @@ impl Tracker {
         front: &BlockRecord,
         behind: Behind,
     ) -> Option<NextBlock> {
-        let chunk = SizeWord::from_flags(front.flags, front.address);
-        if !chunk.is_known() {
-            return None;
-        }
-        let (next, _) = self.certain_at(chunk.next_block(front.address))?;
+        let (next, _) = self.next_on_record(front)?;
         diagnose::nearer_block(front, behind.offset, &next)
     }
 
@@ -132,7 +129,7 @@ impl Tracker {
     pub(super) fn repair_behind(&self, front: &BlockRecord) {
         let chunk = SizeWord::from_flags(front.flags, front.address);
         let behind = chunk.next_block(front.address);
-        let Some((next, found)) = self.certain_at(behind) else {
+        let Some((next, found)) = self.next_on_record(front) else {
             if chunk.is_known() {
                 // SAFETY: `front` is held, so glibc's next chunk begins where it ends.
                 unsafe { self.top.repair(behind) };
@@ -140,16 +137,32 @@ impl Tracker {
             return;
         };
         let damage = self.damage_while_held(&found, &next);
-        if chunk.is_known() && damage.is_some_and(|damage| damage.before.is_some()) {
+        if damage.is_some_and(|damage| damage.before.is_some() || has_front(&next)) {
             self.repair(front, &next);
         }
+    }
+
+    /// The block behind `front`, if it is held and on record: in glibc's next chunk, or in the one
+    /// behind that if the next is its margin.
+    fn next_on_record(&self, front: &BlockRecord) -> Option<(BlockRecord, Found<'_>)> {
+        let chunk = SizeWord::from_flags(front.flags, front.address);
+        if !chunk.is_known() {
+            return None;
+        }
+        let next = chunk.next_block(front.address);
+        let behind_margin = |length| {
+            let found = self.certain_at(next.offset_by(length));
+            found.filter(|(record, _)| has_front(record) && begin_of(record) == next)
+        };
+        self.certain_at(next)
+            .or_else(|| front::chunk_byte_counts().find_map(behind_margin))
     }
 
     /// Looks at the words in front of the block at `next` when its neighbour goes back, which is not on
     /// record: glibc would abort over them. What the program has written there is reported and put right.
     #[cold]
     pub fn put_right_behind_unrecorded(&self, next: Address, place: EventPlace) {
-        let Some((record, found, damage)) = self.damaged_in_front(next) else {
+        let Some((record, found, damage)) = self.damaged_in_front(self.certain_at(next)) else {
             return;
         };
         let noticed = (MomentKind::Neighbour, place);
@@ -157,9 +170,12 @@ impl Tracker {
         self.restore_size_word(&record);
     }
 
-    /// The block at an address, if it is held and the word in front of it is damaged.
-    fn damaged_in_front(&self, block: Address) -> Option<(BlockRecord, Found<'_>, Damage)> {
-        let (record, found) = self.certain_at(block)?;
+    /// A block, if something in front of it is damaged.
+    fn damaged_in_front<'a>(
+        &self,
+        block: Option<(BlockRecord, Found<'a>)>,
+    ) -> Option<(BlockRecord, Found<'a>, Damage)> {
+        let (record, found) = block?;
         let damage = self.damage_while_held(&found, &record)?;
         damage.before.map(|_| (record, found, damage))
     }
@@ -195,6 +211,10 @@ impl Tracker {
             // SAFETY: both blocks are glibc's and have not gone back; the word had this value
             // before the program overwrote it, for the block in front is in use.
             unsafe { size_word::repair(next.address, remembered, front.address) };
+            if remembered.has_front() {
+                // SAFETY: the same holds of the margin's word, and nobody may write to the margin.
+                unsafe { front::repair(next.address, next.size, front.address) };
+            }
         }
     }
 
@@ -216,6 +236,19 @@ impl Tracker {
         let chunk = SizeWord::from_flags(front.flags, front.address);
         let is_next = chunk.is_known() && chunk.next_block(front.address) == next;
         (is_next && damage::is_held(&front)).then_some((front, found))
+    }
+}
+
+fn has_front(record: &BlockRecord) -> bool {
+    SizeWord::from_flags(record.flags, record.address).has_front()
+}
+
+/// Where what belongs to a block begins: the block, or the margin in front of it.
+fn begin_of(record: &BlockRecord) -> Address {
+    if has_front(record) {
+        front::start(record.address, record.size)
+    } else {
+        record.address
     }
 }
 
@@ -265,6 +298,10 @@ mod tests {
             .release(&found, Event::GiveBack, StackId::UNKNOWN);
         assert!(released.is_ok());
         assert_eq!(tracker.damage_while_held(&found, &record), None);
-        assert!(tracker.damaged_in_front(address).is_none());
+        assert!(
+            tracker
+                .damaged_in_front(tracker.certain_at(address))
+                .is_none()
+        );
     }
 }

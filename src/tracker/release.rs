@@ -9,10 +9,10 @@
     reason = "the path of every release of a recorded block is one piece"
 )]
 
-use super::Tracker;
 use super::evict::Evicting;
 use super::guarded::watch_accesses;
 use super::session::Check;
+use super::{Tracker, fronts};
 use crate::capture::EventPlace;
 use crate::detect::closed::Closed;
 use crate::detect::damage::{self, Damage};
@@ -133,11 +133,12 @@ impl Tracker {
             self.kept.count(size);
         }
         if !withhold {
-            return if keep {
-                ReleaseVerdict::Withheld
-            } else {
-                ReleaseVerdict::Execute
-            };
+            if keep {
+                return ReleaseVerdict::Withheld;
+            }
+            // SAFETY: this thread won the release.
+            unsafe { fronts::give_back(block, size, flags) };
+            return ReleaseVerdict::Execute;
         }
         // SAFETY: this thread won the release, and the quarantine does not have the block yet.
         unsafe { poison::poison(block, size) };

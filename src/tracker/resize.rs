@@ -8,7 +8,7 @@
 use super::allocate::Allocated;
 use super::release::{ReleaseVerdict, was_repaired};
 use super::session::Check;
-use super::{Tracker, glibc};
+use super::{Tracker, fronts, glibc};
 use crate::capture::EventPlace;
 use crate::detect::closed::Closed;
 use crate::detect::damage;
@@ -215,9 +215,18 @@ impl Tracker {
             ticket,
             stack,
             before,
+            fresh,
+            must_keep,
             ..
         } = resize;
+        let went_back = fresh.is_none() && !must_keep;
         if let Some(block) = outcome {
+            if let Some(before) = before
+                && went_back
+            {
+                // SAFETY: the caller won the release, and glibc has the block.
+                unsafe { fronts::give_back(before.address, before.size, before.flags) };
+            }
             self.record_new(block, stack);
         } else if !self.ledger.restore(ticket)
             && let Some(before) = before

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 enum { ROOM_MAX = 64, PLACE = 6, BLOCK_SIZE = 48 };
-enum { HOLE_MAX = 20000, HOLE_SIZE_MAX = 128 };
+enum { HOLE_MAX = 20000, HOLE_SIZE_MAX = 256 };
 
 static void **rooms[ROOM_MAX];
 void *walls[ROOM_MAX];

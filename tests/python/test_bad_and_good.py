@@ -33,18 +33,14 @@ FUNCTION = re.compile(r" T ((?:bad|good)_\w+)")
 RUNS_AT_ONCE = os.cpu_count() or 1
 
 # What the scope `foreign` cannot know: the block was made when the library was loaded, which is no
-# foreign call. And what it cannot survive: the write goes on over memory of the interpreter's; the
-# 32 bytes in front of a block are the content of whatever lies there, of code or of a string.
+# foreign call. And what it cannot survive: the write goes on over memory of the interpreter's.
 NOT_UNDER_PYTHON = {
     "bad_static_block_past_end",
     "bad_never_released_far",
+    "bad_neighbour_overflows",
     "bad_over_three_blocks",
     "bad_shrunk_then_past",
-    "bad_wide_memcpy",
-    "bad_wide_wcscpy",
     "bad_over_the_end_of_the_margin",
-    "bad_over_the_margin_in_front",
-    "bad_over_the_margin_in_front_released_first",
 }
 CALLER = """
 import ctypes, json, sys, heapledger

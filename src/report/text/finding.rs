@@ -167,12 +167,26 @@ fn owner(finding: &Finding) -> Option<String> {
     })
 }
 
+/// What stands over the place where an error was detected. Damage is noticed later than it is done, and by
+/// chance where other memory comes or goes: such a place would be taken for the culprit.
+fn title_of_here(finding: &Finding) -> Option<&'static str> {
+    if finding.is_leak() {
+        return None;
+    }
+    let Some(damage) = &finding.damage else {
+        return Some("now");
+    };
+    let is_by_chance = matches!(damage.before.event.as_str(), "eviction" | "neighbour");
+    let is_told = !is_by_chance && !finding.stacks.here.is_empty();
+    is_told.then_some("noticed")
+}
+
 /// The stacks worth a section, the latest event first.
 fn sections(finding: &Finding) -> Vec<(String, &[Frame])> {
     let stacks = &finding.stacks;
     let mut sections: Vec<(String, &[Frame])> = Vec::new();
-    if !finding.is_leak() {
-        sections.push(("now".to_owned(), &stacks.here));
+    if let Some(title) = title_of_here(finding) {
+        sections.push((title.to_owned(), &stacks.here));
     }
     if !stacks.viewed.is_empty() {
         sections.push(("view made".to_owned(), &stacks.viewed));

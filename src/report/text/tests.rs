@@ -371,6 +371,58 @@ heapledger: 1 evil\\u{1b}[2J kind (2 times)
     assert_eq!(text(&report), expected);
 }
 
+#[test]
+fn a_place_where_damage_was_noticed_by_chance_is_not_shown_as_the_culprit() {
+    let mut report = report(&[error_at(FindingKind::HeapOverflow, 48, 48)]);
+    let mut heading_for = |event: &str| {
+        let finding = report.findings.first_mut().unwrap();
+        let damage = finding.damage.get_or_insert_default();
+        event.clone_into(&mut damage.before.event);
+        let shown = text(&report);
+        let is_heading = |line: &&str| ["now:", "noticed:"].contains(&line.trim());
+        shown
+            .lines()
+            .find(is_heading)
+            .map(|line| line.trim().to_owned())
+    };
+    for event in ["release", "resize", "check", "end"] {
+        assert_eq!(heading_for(event).as_deref(), Some("noticed:"), "{event}");
+    }
+    for event in ["eviction", "neighbour"] {
+        assert_eq!(heading_for(event), None, "{event}");
+    }
+    report.findings.first_mut().unwrap().damage = None;
+    assert!(text(&report).contains("   now:\n"));
+}
+
+#[test]
+fn a_crash_comes_first_and_leaks_of_its_process_in_short() {
+    let mut report = report(&[leak()]);
+    let kept = Finding {
+        kept_by: Some("/opt/libcpp.so".to_owned()),
+        ..report.findings.first().unwrap().clone()
+    };
+    report.findings.push(kept);
+    report.process.pid = 7;
+    report.process.killed_by = Some("SIGSEGV".to_owned());
+    report.process.crash = Some(crate::report::model::Crash {
+        stack: vec![python("/srv/app.py", 3, "main")],
+        ..Default::default()
+    });
+    let shown = text(&report);
+    let crash = shown
+        .find("process 7 died of SIGSEGV:\n   /srv/app.py:3 in main\n")
+        .unwrap();
+    let leaks = shown
+        .find("what was still in use when the process died counts")
+        .unwrap();
+    assert!(crash < leaks, "{shown}");
+    assert!(
+        !shown.contains("allocated by libcpp.so get_shared_memory:\n"),
+        "{shown}"
+    );
+}
+
 proptest! {
     #[test]
     fn any_report_is_rendered_without_control_characters(report in strategies::report()) {

@@ -7,8 +7,8 @@
 
 #![expect(unsafe_code, reason = "signal handlers are foreign calls")]
 
-use super::fault_stack::{self, on_own_stack};
 use crate::memory::Address;
+use crate::memory::own_stack::OwnStack;
 use std::ffi::c_void;
 use std::mem::MaybeUninit;
 use std::sync::OnceLock;
@@ -35,6 +35,8 @@ pub struct Fault {
 pub type Judge = fn(Fault) -> bool;
 
 static JUDGE: OnceLock<Judge> = OnceLock::new();
+/// What accesses are judged on.
+static STACK: OwnStack = OwnStack::new();
 /// What takes the signals that are not ours.
 static NEXT: [AtomicPtr<libc::sigaction>; 2] = [const { AtomicPtr::new(std::ptr::null_mut()) }; 2];
 /// What is done in the place of the default action; null for the kernel's own.
@@ -50,7 +52,7 @@ type Handler = extern "C" fn(i32, *mut libc::siginfo_t, *mut c_void);
 /// Puts our handler in front; the first `judge` decides for good. `false` when the system refuses.
 pub fn install(judge: Judge) -> bool {
     JUDGE.get_or_init(|| judge);
-    fault_stack::prepare();
+    STACK.prepare();
     SIGNALS.iter().all(|&signal| put_in_front(signal))
 }
 
@@ -158,7 +160,7 @@ extern "C" fn on_signal(signal: i32, info: *mut libc::siginfo_t, context: *mut c
     // SAFETY: with `SA_SIGINFO` the kernel passes both.
     let fault = unsafe { fault_of(info, context) };
     let passes = fault.is_some_and(|fault| {
-        let judged = JUDGE.get().map(|judge| on_own_stack(|| judge(fault)));
+        let judged = JUDGE.get().map(|judge| STACK.run(|| judge(fault)));
         judged.flatten().unwrap_or(false)
     });
     if !passes {

@@ -12,7 +12,6 @@ mod closing;
 pub mod damage;
 pub mod diagnose;
 pub mod fault;
-mod fault_stack;
 pub mod finding;
 pub mod front;
 pub mod guard;

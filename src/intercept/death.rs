@@ -19,6 +19,7 @@ use super::crash::Crash;
 use super::{given, leave, signal_stack, truncation};
 use crate::ledger::StackId;
 use crate::memory::Address;
+use crate::memory::own_stack::OwnStack;
 use crate::memory::reentry::{OurOwnWork, is_our_own_work};
 use crate::tracker::death::Death;
 use crate::tracker::{self, Tracker, guarded};
@@ -60,6 +61,9 @@ const CRASHES: [i32; 5] = [
 static IS_ON: AtomicBool = AtomicBool::new(false);
 /// The thread that ends the process, as process and thread number; zero before.
 static ENDING: AtomicU64 = AtomicU64::new(0);
+/// What a death is told on, and what is told on when the attempt to read its place has crashed: the frames
+/// of that are still on the first.
+static STACKS: [OwnStack; 2] = [const { OwnStack::new() }; 2];
 /// The signal of a death whose place that thread is trying to read; zero at other times.
 static ATTEMPTED_FOR: AtomicI32 = AtomicI32::new(0);
 
@@ -72,6 +76,7 @@ pub(super) fn stands_for(signal: i32) -> bool {
 pub(super) fn begin() {
     IS_ON.store(true, Ordering::Release);
     signal_stack::provide();
+    STACKS.iter().for_each(OwnStack::prepare);
     for signal in DEADLY {
         guarded::stand_in(signal, Some(&ours(&default_action())));
         if ask(signal).sa_sigaction == libc::SIG_DFL {
@@ -162,11 +167,11 @@ extern "C" fn on_signal(signal: i32, info: *mut libc::siginfo_t, context: *mut c
         }
         let attempted_for = ATTEMPTED_FOR.swap(0, Ordering::AcqRel);
         if attempted_for != 0 {
-            give_up_attempt(attempted_for);
+            on_large_stack(&STACKS[1], || give_up_attempt(attempted_for));
         }
         // SAFETY: what this handler was given; it is registered with `SA_SIGINFO`.
         let crash = unsafe { Crash::read(info, context.cast()) };
-        speak(signal, &crash);
+        on_large_stack(&STACKS[0], || speak(signal, &crash));
     }
     set(signal, &default_action());
     // SAFETY: with `SA_SIGINFO` the kernel passes what it knows of the signal.
@@ -175,6 +180,15 @@ extern "C" fn on_signal(signal: i32, info: *mut libc::siginfo_t, context: *mut c
         // It is blocked while we are here, and ends the process when we leave.
         // SAFETY: sends a signal to this thread.
         unsafe { libc::raise(signal) };
+    }
+}
+
+/// Does `work` where it has room: on `stack` instead of a small stack for signals.
+fn on_large_stack(stack: &OwnStack, work: impl FnOnce()) {
+    if signal_stack::is_on_a_small_one() {
+        stack.run(work);
+    } else {
+        work();
     }
 }
 

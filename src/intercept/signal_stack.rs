@@ -36,10 +36,21 @@ fn is_main_thread() -> bool {
 
 /// Whether the thread has a stack for signals; `true` too where the kernel does not say.
 fn has_one() -> bool {
+    current().is_none_or(|now| now.ss_flags & libc::SS_DISABLE == 0)
+}
+
+/// Whether the calling thread is in a handler, on a stack for signals that is smaller than ours: the
+/// program's own, with its heap right below.
+pub(super) fn is_on_a_small_one() -> bool {
+    current()
+        .is_some_and(|now| now.ss_flags & libc::SS_ONSTACK != 0 && now.ss_size < STACK_BYTE_COUNT)
+}
+
+fn current() -> Option<libc::stack_t> {
     let mut now = MaybeUninit::<libc::stack_t>::zeroed();
     // SAFETY: only asks, with a place for the answer.
     let status = unsafe { libc::sigaltstack(std::ptr::null(), now.as_mut_ptr()) };
     // SAFETY: zeroes are such a structure, and the kernel wrote one over them.
     let now = unsafe { now.assume_init() };
-    status != 0 || now.ss_flags & libc::SS_DISABLE == 0
+    (status == 0).then_some(now)
 }

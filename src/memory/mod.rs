@@ -15,6 +15,7 @@ pub mod loaded_list;
 pub mod lock;
 pub mod own_heap;
 pub mod own_ranges;
+pub mod own_stack;
 pub mod page_map;
 pub mod pages;
 pub mod peek;

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from intercepted import compile_plain, frames
+from intercepted import compile_plain, frames, run_script
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -129,3 +129,13 @@ def test_what_cannot_be_read_of_the_interpreter_costs_no_report(
 
 def is_part_of_interpreter(module: str) -> bool:
     return not getattr(sys.modules.get(module) or __import__(module), "__file__", None)
+
+
+def test_a_death_is_told_without_a_write_below_a_small_stack_for_signals(
+    library: Path, tmp_path: Path
+) -> None:
+    text = HEAD.format(library=str(library)) + "library.use_small_stack()\nctypes.string_at(8)\n"
+    run = run_script(text, tmp_path)
+    assert run.status == -signal.SIGSEGV
+    assert run.report["process"]["crash"]["address"] == 8
+    assert {finding["kind"] for finding in run.report["findings"]} <= {"leak"}

@@ -68,21 +68,10 @@ pub unsafe fn arm(block: Address, size: ByteCount) {
     unsafe { Around::fill(start, length) };
 }
 
-/// Whether nothing was written there.
-///
-/// # Safety
-/// * [`arm`] was called for this block with this size, and its margin has not gone back.
-#[inline(never)]
-#[must_use]
-pub unsafe fn is_intact(block: Address, size: ByteCount) -> bool {
-    // SAFETY: the caller's duties.
-    Around::is_intact(unsafe { bytes(extent(block, size)) })
-}
-
 /// What was written there.
 ///
 /// # Safety
-/// * As for [`is_intact`].
+/// * [`arm`] was called for this block with this size, and its margin has not gone back.
 #[cold]
 #[must_use]
 pub unsafe fn damage(block: Address, size: ByteCount) -> Option<Broken> {
@@ -103,7 +92,7 @@ pub fn broken(bytes: &[u8]) -> Option<Broken> {
 /// Puts the margin right that an overflow of the block in front of it has damaged.
 ///
 /// # Safety
-/// * As for [`is_intact`]; `neighbour` is the block in front of the margin, from glibc and not gone back.
+/// * As for [`damage`]; `neighbour` is the block in front of the margin, from glibc and not gone back.
 pub unsafe fn repair(block: Address, size: ByteCount, neighbour: Address) {
     let chunk = SizeWord::Heap(chunk_byte_count(size));
     // SAFETY: the caller's duties.
@@ -115,7 +104,7 @@ pub unsafe fn repair(block: Address, size: ByteCount, neighbour: Address) {
 /// Whether the word in front of the margin is as glibc wrote it, so that it may go back.
 ///
 /// # Safety
-/// * As for [`is_intact`].
+/// * As for [`damage`].
 #[must_use]
 pub unsafe fn may_go_back(block: Address, size: ByteCount) -> bool {
     // SAFETY: the margin is a chunk of glibc's that has not gone back.

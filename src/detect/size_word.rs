@@ -45,7 +45,7 @@ const CHUNK_UNIT: usize = 16;
 /// Bytes from a chunk's start to its block.
 const HEADER_BYTE_COUNT: usize = 16;
 /// glibc's three flags.
-const FLAG_BITS: usize = 7;
+pub const FLAG_BITS: usize = 7;
 const PREVIOUS_IN_USE: usize = 1;
 const IS_MAPPED: usize = 2;
 const NOT_MAIN_ARENA: usize = 4;

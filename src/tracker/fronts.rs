@@ -10,7 +10,7 @@ use super::allocate::Allocated;
 use super::{Tracker, glibc};
 use crate::detect::front::{self, FRONTED_BYTE_MAX};
 use crate::detect::redzone;
-use crate::detect::size_word::{self, SizeWord};
+use crate::detect::size_word::{self, FLAG_BITS, SizeWord};
 use crate::ledger::record::flag;
 use crate::ledger::{FamilyId, Insertion, NewBlock, StackId};
 use crate::memory::sync::{AtomicU32, Ordering};
@@ -22,8 +22,6 @@ const PLACED_COUNT_MAX: u32 = 16_384;
 /// So many chunks of one size wait in a thread's cache, and the next is behind them.
 const CACHED_COUNT_MAX: usize = 8;
 
-/// What glibc keeps in the word in front of a block besides the size of its chunk.
-const FLAG_BITS: usize = 7;
 const WORD_BYTE_COUNT: usize = size_of::<usize>();
 
 /// What is known of stacks that have had their margin.
@@ -208,7 +206,7 @@ mod tests {
             // SAFETY: as above.
             unsafe { front::arm(block, size) };
             // SAFETY: as above.
-            assert!(unsafe { front::is_intact(block, size) });
+            assert!(unsafe { front::damage(block, size) }.is_none());
             // SAFETY: as above.
             assert!(unsafe { front::may_go_back(block, size) });
             blocks.push((block, size));

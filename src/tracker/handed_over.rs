@@ -12,7 +12,7 @@ impl Tracker {
     /// Notes that a foreign call handed this block to Python; `false` when no live block starts
     /// there.
     pub fn mark_handed_to_python(&self, block: Address) -> bool {
-        self.hand_over(block, ForeignFunctionId::NONE)
+        self.mark_returned_to_python(block, ForeignFunctionId::NONE)
     }
 
     /// The same where the call of `function` returned the block.
@@ -21,11 +21,6 @@ impl Tracker {
     /// keeps its blocks to give them out again: a pool of objects, a table of what was asked for
     /// before.
     pub fn mark_returned_to_python(&self, block: Address, function: ForeignFunctionId) -> bool {
-        self.hand_over(block, function)
-    }
-
-    #[inline]
-    fn hand_over(&self, block: Address, function: ForeignFunctionId) -> bool {
         let Some(found) = self.ledger.find(block) else {
             return false;
         };

@@ -549,6 +549,17 @@ hl_status hl_mark(uint64_t *mark);
 hl_status hl_leak_count_since(uint64_t mark, uint64_t *blocks);
 
 /**
+ * Counts the blocks that were recorded after the mark `since` (0: since the start), not after the mark
+ * `until` (0: until now), and are still live.
+ *
+ * Duties of the caller:
+ * * `blocks` is null or a place for one number.
+ */
+hl_status hl_leak_count_between(uint64_t since,
+                                uint64_t until,
+                                uint64_t *blocks);
+
+/**
  * Counts those of the same blocks that nothing keeps any more: the blocks of the findings of
  * `hl_leaks_json` whose `kept_by` is null. Costs the search for references without the report.
  *
@@ -556,6 +567,15 @@ hl_status hl_leak_count_since(uint64_t mark, uint64_t *blocks);
  * * `blocks` is null or a place for one number.
  */
 hl_status hl_lost_count_since(uint64_t mark, uint64_t *blocks);
+
+/**
+ * Counts those of the blocks of `hl_leak_count_between` that nothing keeps any more. Who asks for
+ * the findings with `hl_leaks_between_json` next is given what this found.
+ *
+ * Duties of the caller:
+ * * `blocks` is null or a place for one number.
+ */
+hl_status hl_lost_count_between(uint64_t since, uint64_t until, uint64_t *blocks);
 
 /**
  * Counts every occurrence of a finding so far. Leaks do not count: whether a live block is one is
@@ -608,6 +628,24 @@ hl_status hl_report_write(const char *path, uint32_t format);
  * * As for `hl_report_json`.
  */
 hl_status hl_leaks_json(uint64_t since, char *buffer, size_t capacity, size_t *length);
+
+/**
+ * Writes what was allocated after the mark `since` (0: since the start) and not after the mark `until`
+ * (0: until now) and is live, as a JSON object: `findings`, most bytes first, and `left_out`. Of
+ * what nothing keeps only the first `lost_max` findings are told in full, of what something keeps the
+ * first `kept_max`; `left_out` adds up the others: `{"lost": {"findings", "blocks", "bytes"}, "kept":
+ * {...}}`.
+ *
+ * Duties of the caller:
+ * * As for `hl_report_json`.
+ */
+hl_status hl_leaks_between_json(uint64_t since,
+                                uint64_t until,
+                                uint64_t lost_max,
+                                uint64_t kept_max,
+                                char *buffer,
+                                size_t capacity,
+                                size_t *length);
 
 /**
  * Writes the findings first seen after `mark` (0: since the start), leaks not included, as a JSON

@@ -11,7 +11,7 @@ from heapledger._native import interface
 from heapledger.errors import PointerTypeError, UsageError
 from heapledger.records import Finding
 from heapledger.recurring import collect_garbage, per_run_text, recurring
-from heapledger.stretches import Stretch, Survey
+from heapledger.stretches import Stretch, live_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -79,9 +79,8 @@ def growth(callable: Callable[[], object], *, runs: int = 5, warmup: int = 2) ->
         callable()
         marks.append(interface.mark())
     collect_garbage(marks[0])
-    survey = Survey(together=True)
     stretches = [Stretch(begin, end) for begin, end in itertools.pairwise(marks)]
-    found = recurring([survey.live_in([stretch]) for stretch in stretches])
+    found = recurring([live_in([stretch], together=True).leaks for stretch in stretches])
     grown = [_growth(leak, counts, sizes) for leak, counts, sizes in found.values()]
     return sorted(grown, key=lambda one: (one.blocks_per_run, one.bytes_per_run), reverse=True)
 

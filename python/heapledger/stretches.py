@@ -1,8 +1,7 @@
 """Stretches of time between marks, and what was allocated in one and is live now.
 
-The library answers "since this mark". What belongs to a stretch that has ended is the difference of
-two such answers; both are asked when the verdict falls, so that what was released meanwhile, in
-whatever stretch, is gone from both.
+All are asked about when the verdict falls, so that what was released meanwhile is gone from the
+stretch in which it was allocated.
 """
 
 from __future__ import annotations
@@ -23,60 +22,76 @@ if TYPE_CHECKING:
 _COUNTS = re.compile(r"\b[\d,]+ blocks?, [\d,]+ bytes?\b")
 """Where the library's sentence about a leak says how much."""
 
+NOW = 0
+"""In the place of a stretch's end."""
+
+EVERY = 2**64 - 1
+"""More findings than there are."""
+
 
 class Stretch(NamedTuple):
     """The time between two marks, by their numbers; without an end it lasts until now."""
 
     begin: int
-    end: int | None = None
+    end: int = NOW
 
 
-def count_in(stretches: Iterable[Stretch], count_since: Callable[[int], int]) -> int:
-    """Return how many blocks of these stretches `count_since` counts; it counts from a mark on."""
-    total = 0
-    for stretch in stretches:
-        begun = count_since(stretch.begin)
-        later = count_since(stretch.end) if begun and stretch.end is not None else 0
-        # Another thread may have allocated between the two questions.
-        total += max(begun - later, 0)
-    return total
+class Sum(NamedTuple):
+    """Leaks of which nothing more is told."""
+
+    findings: int = 0
+    blocks: int = 0
+    bytes: int = 0
+
+    def plus(self, other: Sum) -> Sum:
+        """Return both together."""
+        return Sum(*(one + more for one, more in zip(self, other, strict=True)))
 
 
-class Survey:
-    """What is live at one moment. The library is asked at most once for each mark.
+class Limits(NamedTuple):
+    """How many findings about one stretch are told in full, those with most bytes first.
 
-    With `together`, blocks that something keeps are of one group with those that nothing keeps: for
-    growth, which counts either. What is kept is also said of the only block of its stack and not of
-    the first of two, so it may change from one mark to the next.
+    `lost` are those about what nothing keeps, `kept` the others.
     """
 
-    def __init__(self, *, together: bool = False) -> None:
-        """Begin with no answer."""
-        self._together = together
-        self._answers: dict[int, Leaks] = {}
+    lost: int = EVERY
+    kept: int = EVERY
 
-    def live_in(self, stretches: Iterable[Stretch]) -> Leaks:
-        """Return the blocks that were allocated in these stretches and are live, as leaks.
 
-        Blocks with the same stacks and family, all kept or all lost, are one group. Stretches may
-        not overlap.
-        """
-        live: Leaks = {}
-        for stretch in stretches:
-            later = {} if stretch.end is None else self._since(stretch.end)
-            for group, leak in self._since(stretch.begin).items():
-                _add(live, group, leak, later.get(group))
-        return live
+ALL = Limits()
 
-    def _since(self, mark: int) -> Leaks:
-        if mark not in self._answers:
-            leaks: Leaks = {}
-            # Mostly nothing is left, and counting costs a tenth.
-            for leak in interface.leaks_since(mark) if interface.leak_count_since(mark) else ():
-                told = leak | {"kept_by": None} if self._together else leak
-                _add(leaks, group_of(told), told, None)
-            self._answers[mark] = leaks
-        return self._answers[mark]
+
+class Live(NamedTuple):
+    """What is live: in full by groups, and what is left out."""
+
+    leaks: Leaks
+    left_out: Sum
+
+
+def count_in(stretches: Iterable[Stretch], count_between: Callable[[int, int], int]) -> int:
+    """Return how many blocks of these stretches `count_between` two marks counts."""
+    return sum(count_between(*one) for one in stretches)
+
+
+def live_in(stretches: Iterable[Stretch], limits: Limits = ALL, *, together: bool = False) -> Live:
+    """Return the blocks that were allocated in these stretches and are live, as leaks.
+
+    Blocks with the same stacks and family, all kept or all lost, are one group. Stretches may not
+    overlap. With `together`, blocks that something keeps are of one group with those that nothing
+    keeps: for growth, which counts either. What is kept is also said of the only block of its stack
+    and not of the first of two, so it may change from one mark to the next.
+    """
+    live, left_out = Live({}, Sum()), Sum()
+    for stretch in stretches:
+        # Mostly nothing is left, and counting costs a tenth.
+        if not interface.leak_count_between(*stretch):
+            continue
+        answer = interface.leaks_between(*stretch, *limits)
+        for leak in answer["findings"]:
+            _add(live.leaks, leak | {"kept_by": None} if together else leak)
+        for sums in answer["left_out"].values():
+            left_out = left_out.plus(Sum(**sums))
+    return live._replace(left_out=left_out)
 
 
 def group_of(leak: Leak) -> Group:
@@ -95,15 +110,10 @@ def with_amounts(message: str, amounts: str) -> str:
     return _COUNTS.sub(amounts, message, count=1)
 
 
-def _add(leaks: Leaks, group: Group, leak: Leak, less: Leak | None) -> None:
-    """Add `leak` to its group, without what `less` has of it."""
+def _add(leaks: Leaks, leak: Leak) -> None:
+    """Add `leak` to its group."""
+    group = group_of(leak)
     known = leaks.get(group)
-    blocks, byte_count = leak["blocks"], leak["bytes"]
-    if less is not None:
-        # Another thread may have allocated between the two questions.
-        blocks, byte_count = max(blocks - less["blocks"], 0), max(byte_count - less["bytes"], 0)
     if known is not None:
-        blocks, byte_count = blocks + known["blocks"], byte_count + known["bytes"]
-    if blocks:
-        unchanged = (blocks, byte_count) == (leak["blocks"], leak["bytes"])
-        leaks[group] = leak if unchanged else resized(leak, blocks, byte_count)
+        leak = resized(leak, leak["blocks"] + known["blocks"], leak["bytes"] + known["bytes"])
+    leaks[group] = leak

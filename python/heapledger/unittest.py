@@ -25,6 +25,7 @@ from heapledger.failure_text import Layout, Place, text_of
 from heapledger.records import Finding
 from heapledger.recurring import collect_garbage
 from heapledger.session import findings_since, mark, start
+from heapledger.stretches import EVERY, NOW
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -86,7 +87,9 @@ class LeakTestCase(unittest.TestCase):
         number = self._heapledger_mark.number
         if not collect_garbage(number):
             return []
-        leaks = map(Finding.from_dict, interface.leaks_since(number))
+        kept_max = EVERY if self.heapledger_kept == "fail" else 0
+        answer = interface.leaks_between(number, NOW, EVERY, kept_max)
+        leaks = map(Finding.from_dict, answer["findings"])
         return [leak for leak in leaks if self._counts(leak) and not self._may_keep(leak)]
 
     def _counts(self, finding: Finding) -> bool:

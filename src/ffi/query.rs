@@ -9,6 +9,7 @@ use crate::detect::FindingKind;
 use crate::ledger::record::flag;
 use crate::ledger::{BlockRecord, BlockState, Epoch, FamilyId, StackId, ThreadNumber};
 use crate::memory::{Address, ByteCount};
+use crate::tracker::left_behind::Period;
 use crate::tracker::snapshot::{Mark, Statistics};
 use crate::tracker::tracker;
 use std::ffi::c_void;
@@ -248,7 +249,27 @@ pub unsafe extern "C" fn hl_leak_count_since(mark: u64, blocks: *mut u64) -> HlS
             return HlStatus::OutOfMemory;
         };
         // SAFETY: the caller's duties are those of `write`.
-        unsafe { write(blocks, tracker.leak_count(Mark::from_number(mark).epoch)) }
+        unsafe { write(blocks, tracker.leak_count(period(mark, 0))) }
+    })
+}
+
+/// Counts the blocks that were recorded after the mark `since` (0: since the start), not after the mark
+/// `until` (0: until now), and are still live.
+///
+/// # Safety
+/// * `blocks` is null or a place for one number.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hl_leak_count_between(
+    since: u64,
+    until: u64,
+    blocks: *mut u64,
+) -> HlStatus {
+    respond(|| {
+        let Some(tracker) = tracker() else {
+            return HlStatus::OutOfMemory;
+        };
+        // SAFETY: the caller's duties are those of `write`.
+        unsafe { write(blocks, tracker.leak_count(period(since, until))) }
     })
 }
 
@@ -264,8 +285,40 @@ pub unsafe extern "C" fn hl_lost_count_since(mark: u64, blocks: *mut u64) -> HlS
             return HlStatus::OutOfMemory;
         };
         // SAFETY: the caller's duties are those of `write`.
-        unsafe { write(blocks, tracker.lost_count(Mark::from_number(mark).epoch)) }
+        unsafe { write(blocks, tracker.lost_count(period(mark, 0))) }
     })
+}
+
+/// Counts those of the blocks of `hl_leak_count_between` that nothing keeps any more. Who asks for
+/// the findings with `hl_leaks_between_json` next is given what this found.
+///
+/// # Safety
+/// * `blocks` is null or a place for one number.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hl_lost_count_between(
+    since: u64,
+    until: u64,
+    blocks: *mut u64,
+) -> HlStatus {
+    respond(|| {
+        let Some(tracker) = tracker() else {
+            return HlStatus::OutOfMemory;
+        };
+        // SAFETY: the caller's duties are those of `write`.
+        unsafe { write(blocks, tracker.lost_count(period(since, until))) }
+    })
+}
+
+/// The time between two marks; zero stands for the start, and for now.
+pub(super) fn period(since: u64, until: u64) -> Period {
+    let since = Mark::from_number(since).epoch;
+    match until {
+        0 => Period::since(since),
+        mark => Period {
+            since,
+            until: Mark::from_number(mark).epoch,
+        },
+    }
 }
 
 /// Counts every occurrence of a finding so far. Leaks do not count: whether a live block is one is

@@ -4,6 +4,7 @@
 
 use super::HlStatus;
 use super::pointers::{TextOut, json_bytes, optional_text, text, write_text};
+use super::query::period;
 use super::status::{fail, respond};
 use crate::detect::Finding;
 use crate::memory::Address;
@@ -12,6 +13,7 @@ use crate::report::{
     Format, Report, Suppressions, TextOptions, assemble, files, json, render_saved,
     text as for_people,
 };
+use crate::tracker::left_behind::LeftOut;
 use crate::tracker::snapshot::Mark;
 use crate::tracker::{Tracker, tracker};
 use std::ffi::{c_char, c_void};
@@ -178,9 +180,52 @@ pub unsafe extern "C" fn hl_leaks_json(
     // SAFETY: the caller's duties are the same.
     respond(|| unsafe {
         answer(out, |tracker| {
-            array(tracker, &tracker.leaks(Mark::from_number(since).epoch))
+            array(tracker, &tracker.leaks(period(since, 0)))
         })
     })
+}
+
+/// Writes what was allocated after the mark `since` (0: since the start) and not after the mark `until`
+/// (0: until now) and is live, as a JSON object: `findings`, most bytes first, and `left_out`. Of
+/// what nothing keeps only the first `lost_max` findings are told in full, of what something keeps the
+/// first `kept_max`; `left_out` adds up the others: `{"lost": {"findings", "blocks", "bytes"}, "kept":
+/// {...}}`.
+///
+/// # Safety
+/// * As for `hl_report_json`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hl_leaks_between_json(
+    since: u64,
+    until: u64,
+    lost_max: u64,
+    kept_max: u64,
+    buffer: *mut c_char,
+    capacity: usize,
+    length: *mut usize,
+) -> HlStatus {
+    let out = TextOut {
+        buffer,
+        capacity,
+        length,
+    };
+    // SAFETY: the caller's duties are the same.
+    respond(|| unsafe {
+        answer(out, |tracker| {
+            let leaks = tracker.largest_leaks(period(since, until), lost_max, kept_max);
+            let told = array(tracker, &leaks.told);
+            let (lost, kept) = (sums(leaks.lost_left_out), sums(leaks.kept_left_out));
+            format!(r#"{{"findings":{told},"left_out":{{"lost":{lost},"kept":{kept}}}}}"#)
+        })
+    })
+}
+
+fn sums(left_out: LeftOut) -> String {
+    let LeftOut {
+        findings,
+        blocks,
+        bytes,
+    } = left_out;
+    serde_json::json!({"findings": findings, "blocks": blocks, "bytes": bytes}).to_string()
 }
 
 /// Writes the findings first seen after `mark` (0: since the start), leaks not included, as a JSON

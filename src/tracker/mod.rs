@@ -41,6 +41,7 @@ mod glibc;
 pub mod guarded;
 mod handed_over;
 mod kept;
+pub mod left_behind;
 pub mod log;
 #[cfg(all(test, not(any(loom, miri))))]
 mod model;
@@ -98,6 +99,7 @@ pub struct Tracker {
     closed: Closed,
     kept: Kept,
     last_search: references::LastSearch,
+    last_count: left_behind::LastCount,
     ended_threads: EndedThreads,
     unloaded: unloaded::Unloaded,
     guarded: Guarded,
@@ -185,6 +187,7 @@ impl Tracker {
             closed: Closed::default(),
             kept: Kept::default(),
             last_search: references::LastSearch::default(),
+            last_count: left_behind::LastCount::default(),
             ended_threads: EndedThreads::default(),
             unloaded: unloaded::Unloaded::default(),
             guarded: Guarded::default(),

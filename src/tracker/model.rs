@@ -7,6 +7,7 @@
 
 use super::Tracker;
 use super::explicit::Request;
+use super::left_behind::Period;
 use super::release::{Release, ReleaseVerdict};
 use super::snapshot::Mark;
 use crate::capture::EventPlace;
@@ -298,8 +299,8 @@ impl Model {
         for since in [Epoch(0), self.mark.epoch] {
             let is_leak = |block: &&Block| block.epoch > since && !block.is_refused;
             let expected = self.live.values().filter(is_leak).count() as u64;
-            assert_eq!(self.tracker.leak_count(since), expected);
-            let leaks = self.tracker.leaks(since);
+            assert_eq!(self.tracker.leak_count(Period::since(since)), expected);
+            let leaks = self.tracker.leaks(Period::since(since));
             assert_eq!(leaks.iter().map(|leak| leak.blocks).sum::<u64>(), expected);
         }
     }

@@ -282,7 +282,7 @@ pub(super) struct Moment {
 }
 
 impl Moment {
-    fn of(tracker: &Tracker) -> Self {
+    pub(super) fn of(tracker: &Tracker) -> Self {
         let sums = tracker.ledger.sums();
         Self {
             total_block_count: sums.total_blocks,

@@ -8,6 +8,7 @@
 
 use super::death::{Death, DeathNote};
 use super::guarded::HeldGuarded;
+use super::left_behind::HeldCount;
 use super::options::Options;
 pub use super::options::{Check, Scope};
 use super::references::HeldSearch;
@@ -329,6 +330,7 @@ struct HeldLocks {
     _closed: HeldClosed<'static>,
     _depot: HeldDepot<'static>,
     _last_search: HeldSearch<'static>,
+    _last_count: HeldCount<'static>,
     _views: HeldViews<'static>,
 }
 
@@ -355,6 +357,7 @@ pub(super) extern "C" fn before_fork() {
         _closed: tracker.closed.hold(),
         _depot: tracker.quarantine.hold(),
         _last_search: tracker.last_search.hold(),
+        _last_count: tracker.last_count.hold(),
         _views: tracker.views.hold(),
     };
     let _ = HELD.try_with(|held| held.replace(Some(ManuallyDrop::new(locks))));

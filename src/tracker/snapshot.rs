@@ -1,14 +1,13 @@
 //! The state of everything at one moment, as plain data for reports.
 
 use super::Tracker;
-use super::exception_reserve::is_reserve;
+use super::left_behind::Period;
 use super::options::Options;
 use crate::capture::PythonStatus;
 use crate::detect::quarantine::Withheld;
-use crate::detect::reach::Holding;
-use crate::detect::{Finding, FindingKind, leak};
+use crate::detect::{Finding, FindingKind};
 use crate::ledger::book::is_programs_own;
-use crate::ledger::{BlockRecord, Epoch, LedgerCounters, Sums};
+use crate::ledger::{Epoch, LedgerCounters, Sums};
 use crate::memory::reentry::OurOwnWork;
 use std::time::{Duration, SystemTime};
 
@@ -99,49 +98,6 @@ impl Tracker {
         }
     }
 
-    /// Blocks allocated after `since` and still live, grouped by where they came from.
-    #[must_use]
-    pub fn leaks(&self, since: Epoch) -> Vec<Finding> {
-        let _ours = OurOwnWork::begin();
-        let since = since.max(self.session.baseline());
-        if self.session.options().all_leaks {
-            let every = self.certainly_left();
-            let left = every.filter(|block| leak::is_leak(block, since));
-            return leak::leaks(left.map(|block| (block, Holding::Unknown)), |_| false);
-        }
-        let live: Vec<BlockRecord> = self.programs_own().collect();
-        let references = self.references(&live, since);
-        let left = live.into_iter().filter(|block| leak::is_leak(block, since));
-        let left = left.map(|block| (block, references.holding(&block)));
-        let left = left.filter(|(block, holding)| !is_reserve(block, *holding));
-        let mut found = leak::leaks(left, |stack| self.is_given_again(stack));
-        found.retain(|leak| {
-            let allocated = leak.block.map(|block| block.allocated);
-            !allocated.is_some_and(|stack| self.capture.is_for_extension_module(stack))
-        });
-        found
-    }
-
-    /// How many blocks were allocated after `since` and are still live.
-    #[must_use]
-    pub fn leak_count(&self, since: Epoch) -> u64 {
-        let since = since.max(self.session.baseline());
-        self.programs_own()
-            .filter(|block| leak::is_leak(block, since))
-            .count() as u64
-    }
-
-    /// How many of the blocks in `leaks` nobody keeps: in a program without an interpreter, all.
-    #[must_use]
-    pub fn lost_count(&self, since: Epoch) -> u64 {
-        let is_plain_program = self.is_plain_program();
-        let leaks = self.leaks(since);
-        let lost = leaks
-            .iter()
-            .filter(|one| is_plain_program || !leak::is_kept_by_somebody(one));
-        lost.map(|one| one.blocks).sum()
-    }
-
     /// Live blocks, and their bytes, that are the interpreter's or the C run time's: one group, and no
     /// leaks; none where every block is a leak.
     fn others_own(&self) -> (u64, u64) {
@@ -155,18 +111,6 @@ impl Tracker {
         others.fold((0, 0), |(blocks, bytes), block| {
             (blocks + 1, bytes + block.size.get() as u64)
         })
-    }
-
-    /// Live blocks that neither the interpreter nor the C runtime keeps for itself.
-    fn programs_own(&self) -> impl Iterator<Item = BlockRecord> + '_ {
-        self.certainly_left()
-            .filter(|block| is_programs_own(block.flags))
-    }
-
-    /// Live blocks that may be called leaks.
-    fn certainly_left(&self) -> impl Iterator<Item = BlockRecord> + '_ {
-        let live = self.ledger.live_blocks();
-        live.filter(|block| self.may_be_leak(block))
     }
 
     /// The numbers of this moment.
@@ -208,10 +152,10 @@ impl Tracker {
         let _ours = OurOwnWork::begin();
         let mut findings = self.findings.since(0);
         let unjudged_block_count = if self.has_leaks_judged() {
-            findings.extend(self.leaks(Epoch(0)));
+            findings.extend(self.leaks(Period::ALWAYS));
             0
         } else {
-            self.leak_count(Epoch(0))
+            self.leak_count(Period::ALWAYS)
         };
         let statistics = self.statistics();
         let others_own = self.others_own();

@@ -169,6 +169,7 @@ fn is_adopted(flags: u32) -> bool {
 #[cfg(all(test, not(any(loom, miri))))]
 mod tests {
     use super::super::allocate::Allocated;
+    use super::super::left_behind::Period;
     use super::super::release::{Release, ReleaseVerdict};
     use super::super::resize::{ResizeVerdict, Resizing};
     use super::*;
@@ -223,7 +224,7 @@ mod tests {
         assert!(!tracker.vouches_for(&found(&tracker)));
         assert_eq!(tracker.requested_size(BLOCK), None);
         assert!(tracker.block_at(BLOCK).is_some(), "it may be asked for");
-        assert_eq!(tracker.leak_count(Epoch(0)), 1, "and reported");
+        assert_eq!(tracker.leak_count(Period::ALWAYS), 1, "and reported");
     }
 
     #[test]
@@ -236,7 +237,7 @@ mod tests {
         record(&tracker, under_way);
         let late = found(&tracker);
         assert!(!tracker.vouches_for(&late));
-        assert_eq!(tracker.leak_count(Epoch(0)), 0, "nor is it a leak");
+        assert_eq!(tracker.leak_count(Period::ALWAYS), 0, "nor is it a leak");
         tracker.let_go(&late, EventPlace::UNKNOWN);
         assert!(tracker.ledger.find(BLOCK).is_none());
         assert_eq!(tracker.ledger.sums().live_blocks, 0);
@@ -288,7 +289,7 @@ mod tests {
         record(&tracker, allocated(&tracker, FamilyId::NEW, 0));
         tracker.doubt_what_is_live();
         assert!(!tracker.vouches_for(&found(&tracker)));
-        assert_eq!(tracker.leak_count(Epoch(0)), 1);
+        assert_eq!(tracker.leak_count(Period::ALWAYS), 1);
         record(&tracker, allocated(&tracker, FamilyId::NEW, 0));
         assert!(tracker.vouches_for(&found(&tracker)));
     }

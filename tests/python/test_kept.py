@@ -6,6 +6,7 @@ docs/detection.md), so of several lost blocks one may be missed.
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -67,13 +68,65 @@ def test_a_cache_is_told_from_a_leak(way, library: str, tmp_path: Path) -> None:
 
 COUNTS = """
 from heapledger._native import interface
-print(interface.lost_count_since(mark), interface.leak_count_since(mark))
+print(interface.lost_count_between(mark, 0), interface.leak_count_since(mark))
 found = interface.leaks_since(mark)
 lost = [finding["blocks"] for finding in found if not finding.get("kept_by")]
 print(sum(lost), sum(finding["blocks"] for finding in found))
 now = interface.mark()
-print(interface.lost_count_since(now), interface.leak_count_since(now))
+print(interface.lost_count_between(now, 0), interface.leak_count_since(now))
 """
+
+
+BETWEEN = """
+import json
+from heapledger._native import interface
+middle = interface.mark()
+later = [lib.open_handle(1), lib.open_handle(2)]
+print(interface.leak_count_between(mark, middle), interface.leak_count_between(middle, 0))
+for period in ((mark, middle), (mark, 0)):
+    for limits in ((9, 9), (0, 9), (9, 1), (0, 0)):
+        print(json.dumps(interface.leaks_between(*period, *limits)))
+"""
+
+
+def sums_of(findings: list[dict]) -> dict[str, int]:
+    """Return what the findings come to."""
+    units = {unit: sum(finding[unit] for finding in findings) for unit in ("blocks", "bytes")}
+    return {"findings": len(findings), **units}
+
+
+def test_leaks_of_a_period_are_told_up_to_a_limit_and_the_rest_added_up(
+    library: str, tmp_path: Path
+) -> None:
+    marked = library + "mark = heapledger.mark().number\n"
+    run = run_attached(marked + CALLS + BETWEEN, tmp_path)
+    assert run.status == 0, run.err
+    counts, *answers = run.out.splitlines()
+    before, after = map(int, counts.split())
+    assert after == 4
+    whole, *cut = map(json.loads, answers)
+    of_period, until_now = cut[:3], cut[3:]
+    kept = [one for one in whole["findings"] if one.get("kept_by")]
+    lost = [one for one in whole["findings"] if not one.get("kept_by")]
+    assert len(kept) > 1
+    assert sums_of(kept + lost)["blocks"] == before
+    nothing = sums_of([])
+    assert whole["left_out"] == {"lost": nothing, "kept": nothing}
+    largest = max(one["bytes"] for one in kept)
+    for limits, answer in zip(((0, 9), (9, 1), (0, 0)), of_period, strict=True):
+        told = answer["findings"]
+        told_kept = [one for one in told if one.get("kept_by")]
+        assert [one["bytes"] for one in told_kept[:1]] == [largest][: limits[1]]
+        assert len(told_kept) == min(limits[1], len(kept))
+        assert len(told) - len(told_kept) == min(limits[0], len(lost))
+        for name, every, shown in (
+            ("kept", kept, told_kept),
+            ("lost", lost, [one for one in told if one not in told_kept]),
+        ):
+            left, had = answer["left_out"][name], sums_of(every)
+            assert left == {unit: had[unit] - sums_of(shown)[unit] for unit in had}
+    blocks = sum(sums["blocks"] for sums in until_now[-1]["left_out"].values())
+    assert blocks == before + after
 
 
 def test_what_is_lost_is_counted_as_the_findings_have_it(library: str, tmp_path: Path) -> None:

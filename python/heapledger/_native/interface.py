@@ -134,15 +134,31 @@ def leak_count_since(mark: int) -> int:
     return number(library.hl_leak_count_since, mark)
 
 
-def lost_count_since(mark: int) -> int:
+def leak_count_between(since: int, until: int) -> int:
+    """Return how many blocks allocated between two marks are live; until zero: until now."""
+    return number(library.hl_leak_count_between, since, until)
+
+
+def lost_count_between(since: int, until: int) -> int:
     """Return how many of those blocks nothing keeps; far cheaper than the findings about them."""
-    return number(library.hl_lost_count_since, mark)
+    return number(library.hl_lost_count_between, since, until)
 
 
 def leaks_since(mark: int) -> list[dict[str, Any]]:
     """Return what is live and was allocated since `mark`, as findings; zero: since the start."""
     leaks: list[dict[str, Any]] = json.loads(text(library.hl_leaks_json, mark))
     return leaks
+
+
+def leaks_between(since: int, until: int, lost_max: int, kept_max: int) -> dict[str, Any]:
+    """Return the findings about those blocks, so many of each sort, and sums of what is left out.
+
+    The keys are "findings" and "left_out", which has "lost" and "kept", each with the numbers
+    "findings", "blocks" and "bytes".
+    """
+    marks_and_limits = since, until, lost_max, kept_max
+    answer: dict[str, Any] = json.loads(text(library.hl_leaks_between_json, *marks_and_limits))
+    return answer
 
 
 def findings_since(mark: int) -> list[dict[str, Any]]:

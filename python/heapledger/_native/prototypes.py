@@ -79,8 +79,11 @@ PROTOTYPES: dict[str, Prototype] = {
     "hl_mark": _status(POINTER(c_uint64)),
     "hl_leak_count_since": _status(c_uint64, POINTER(c_uint64)),
     "hl_lost_count_since": _status(c_uint64, POINTER(c_uint64)),
+    "hl_leak_count_between": _status(c_uint64, c_uint64, POINTER(c_uint64)),
+    "hl_lost_count_between": _status(c_uint64, c_uint64, POINTER(c_uint64)),
     "hl_finding_count": _status(POINTER(c_uint64)),
     "hl_leaks_json": _status(c_uint64, *TEXT_OUT),
+    "hl_leaks_between_json": _status(c_uint64, c_uint64, c_uint64, c_uint64, *TEXT_OUT),
     "hl_findings_json": _status(c_uint64, *TEXT_OUT),
     # Reports
     "hl_report_json": _status(*TEXT_OUT),

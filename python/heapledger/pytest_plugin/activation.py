@@ -119,13 +119,13 @@ class Session:
 
         config = self._config
         told = self._told = Told(self._suite, str(config.rootpath), config.get_verbosity() > 0)
-        bench = self._bench = Bench(self._suite, self._baseline, told.directory)
+        bench = self._bench = Bench(told, self._baseline)
         fixtures.bench = bench
         window = Window(timeline, bench, fixtures, told)
         plugins = config.pluginmanager
         plugins.register(window, "heapledger-window")
         plugins.register(Repeat(timeline, window), "heapledger-repeat")
-        plugins.register(Examples(window), "heapledger-examples")
+        plugins.register(Examples(window, bench), "heapledger-examples")
         protocol.hold_for(window)
 
     def pytest_report_header(self) -> str:

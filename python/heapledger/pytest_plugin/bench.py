@@ -13,20 +13,21 @@ from heapledger import reports
 from heapledger._native import interface
 from heapledger.failure_text import trimmed
 from heapledger.pytest_plugin.baseline import site_of
-from heapledger.pytest_plugin.outcomes import FAILS, SUPPRESSED
+from heapledger.pytest_plugin.outcomes import CACHE, FAILS, KEPT, SUPPRESSED, fails
 from heapledger.pytest_plugin.verdict import Facts, judged, limit, mark_known
 from heapledger.recurring import COLLECTION_MAX
-from heapledger.stretches import Survey, count_in, resized
+from heapledger.stretches import ALL, Limits, count_in, live_in, resized
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from heapledger.failure_text import Place
     from heapledger.pytest_plugin.baseline import Baseline, Key
+    from heapledger.pytest_plugin.reports import Told
+    from heapledger.pytest_plugin.rules import Rules
     from heapledger.pytest_plugin.subjects import Subject
-    from heapledger.pytest_plugin.suite import Suite
     from heapledger.pytest_plugin.verdict import Entry
-    from heapledger.stretches import Group
+    from heapledger.stretches import Group, Live, Stretch
 
     Finding = dict[str, Any]
     Judgement = dict[str, Any]
@@ -42,11 +43,12 @@ class Bench:
     `suppressions_used` are the lines that have hidden something so far.
     """
 
-    def __init__(self, suite: Suite, baseline: Baseline, directory: str) -> None:
+    def __init__(self, told: Told, baseline: Baseline) -> None:
         """Begin with no suppression used."""
-        self._suite = suite
+        self._suite = told.suite
+        self._is_full = told.full
+        self._directory = told.directory
         self._baseline = baseline
-        self._directory = directory
         self.suppressions_used: set[str] = set()
 
     def judgement_on(self, subject: Subject, let_go: Callable[[], None]) -> Judgement | None:
@@ -58,8 +60,25 @@ class Bench:
         if not subject.rules.enabled or not (subject.has_something or subject.notes):
             return None
         _collect_garbage(subject, let_go)
-        entries = judged(_facts(subject), subject.rules)
-        if not entries and not subject.notes:
+        is_brief = self.is_brief(subject.rules)
+        judgement = self._judgement_on(subject, is_brief=is_brief)
+        # A failure that is shown as a whole has lines about what fails nothing, too.
+        if is_brief and self._is_full and judgement and judgement["left_out"] and fails(judgement):
+            return self._judgement_on(subject, is_brief=False)
+        return judgement
+
+    def is_brief(self, rules: Rules) -> bool:
+        """Tell whether findings that fail nothing are only added up.
+
+        They may be very many, each with its stacks: a library's whole cache. But a file for the
+        whole session has them, and a suppression may name any of them.
+        """
+        return rules.kept != "fail" and self._suite.json is None and not self._suite.suppressions
+
+    def _judgement_on(self, subject: Subject, *, is_brief: bool) -> Judgement | None:
+        facts = _facts(subject, is_brief=is_brief)
+        entries = judged(facts, subject.rules)
+        if not entries and not subject.notes and not facts.left_out:
             return None
         self._suppress(entries)
         sites = {id(e): site_of(e.finding, subject.place, self._directory) for e in entries}
@@ -76,6 +95,7 @@ class Bench:
             "nodeid": subject.nodeid,
             "own": None if place is None else [place.file, place.function],
             "entries": [entry.to_dict() | {"site": sites[id(entry)]} for entry in entries],
+            "left_out": {verdict: total._asdict() for verdict, total in facts.left_out.items()},
             "notes": list(subject.notes),
             "run_count": subject.run_count,
         }
@@ -130,23 +150,40 @@ def _count_at_stake(subject: Subject) -> int:
     """Count the live blocks that may fail the subject: those that are kept only if it says so."""
     rules = subject.rules
     may_keep = rules.kept != "fail" and subject.run_count <= 1
-    count_since = interface.lost_count_since if may_keep else interface.leak_count_since
-    return sum(count_in(part, count_since) for part in subject.parts.values())
+    count = interface.lost_count_between if may_keep else interface.leak_count_between
+    return sum(count_in(part, count) for part in subject.parts.values())
 
 
-def _facts(subject: Subject) -> Facts:
+def _facts(subject: Subject, *, is_brief: bool) -> Facts:
     numbers = range(1, subject.run_count + 1)
-    survey = Survey()
-    of_runs = Survey(together=True) if subject.run_count > 1 else survey
-    runs = [of_runs.live_in(subject.parts.get(number, ())) for number in numbers]
+    kept_out = Limits(kept=0) if is_brief else ALL
+    runs = _live_in_runs([subject.parts.get(number, ()) for number in numbers], kept_out)
     others = [part for number, part in subject.parts.items() if number not in numbers]
-    around = survey.live_in(stretch for part in others for stretch in part)
+    around = live_in((stretch for part in others for stretch in part), kept_out)
+    kept = around.left_out
+    left_out = {}
+    if subject.run_count == 1:
+        kept = kept.plus(runs[0].left_out)
+    elif runs and runs[0].left_out.blocks:
+        left_out[CACHE] = runs[0].left_out
+    if kept.blocks:
+        left_out[KEPT] = kept
     return Facts(
-        _regrouped(around, subject),
-        [_regrouped(leaks, subject) for leaks in runs],
+        _regrouped(around.leaks, subject),
+        [_regrouped(run.leaks, subject) for run in runs],
         list(_regrouped(subject.errors, subject).values()),
         subject.failed,
+        left_out,
     )
+
+
+def _live_in_runs(parts: Sequence[Sequence[Stretch]], kept_out: Limits) -> list[Live]:
+    """Return what each run of the body has left; the first run by itself may be left out, too."""
+    if len(parts) <= 1:
+        return [live_in(part, kept_out) for part in parts]
+    later = [live_in(part, together=True) for part in parts[1:]]
+    is_cache = kept_out != ALL and not any(run.leaks for run in later)
+    return [live_in(parts[0], Limits(0, 0) if is_cache else ALL, together=True), *later]
 
 
 def _regrouped(findings: Mapping[Any, Finding], subject: Subject) -> dict[Group, Finding]:

@@ -15,11 +15,12 @@ import pytest
 
 from heapledger._native import interface
 from heapledger.pytest_plugin.ledger import reading_of
-from heapledger.stretches import group_of
+from heapledger.stretches import EVERY, NOW, group_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
+    from heapledger.pytest_plugin.bench import Bench
     from heapledger.pytest_plugin.subjects import Subject
     from heapledger.pytest_plugin.window import Window
 
@@ -31,9 +32,10 @@ VALUE_ITEM_MAX = 10
 class Examples:
     """Looks at the ledger around every example."""
 
-    def __init__(self, window: Window) -> None:
-        """Know which test is under way."""
+    def __init__(self, window: Window, bench: Bench) -> None:
+        """Know which test is under way, and what is told of it."""
         self._window = window
+        self._bench = bench
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
@@ -43,15 +45,19 @@ class Examples:
         if subject is None or not hasattr(handle, "inner_test"):
             return (yield)
         inner = handle.inner_test
-        handle.inner_test = _watching(inner, subject)
+        handle.inner_test = _watching(inner, subject, self._kept_max(subject))
         try:
             return (yield)
         finally:
             handle.inner_test = inner
 
+    def _kept_max(self, subject: Subject) -> int:
+        """Return of how many findings that keep something an example is of use."""
+        return 0 if subject.rules.repeat == 1 and self._bench.is_brief(subject.rules) else EVERY
 
-def _watching(inner: Callable[..., Any], subject: Subject) -> Callable[..., Any]:
-    between = _Between(subject, inner.__name__)
+
+def _watching(inner: Callable[..., Any], subject: Subject, kept_max: int) -> Callable[..., Any]:
+    between = _Between(subject, inner.__name__, kept_max)
     if inspect.iscoroutinefunction(inner):
 
         @functools.wraps(inner)
@@ -76,9 +82,10 @@ def _watching(inner: Callable[..., Any], subject: Subject) -> Callable[..., Any]
 class _Between:
     """The ledger between two examples: one look after each, which most often is all."""
 
-    def __init__(self, subject: Subject, name: str) -> None:
+    def __init__(self, subject: Subject, name: str, kept_max: int) -> None:
         self._subject = subject
         self._name = name
+        self._kept_max = kept_max
         self._totals = interface.Totals()
         self._last = reading_of(self._totals.read(), None)
 
@@ -90,7 +97,8 @@ class _Between:
         if now.errors != before.errors:
             found += [one["fingerprint"] for one in interface.findings_since(before.mark)]
         if now.allocated != before.allocated and interface.leak_count_since(before.mark):
-            found += [group_of(leak) for leak in interface.leaks_since(before.mark)]
+            left = interface.leaks_between(before.mark, NOW, EVERY, self._kept_max)
+            found += [group_of(leak) for leak in left["findings"]]
         if not found:
             return
         examples = self._subject.examples

@@ -110,6 +110,8 @@ def _closing(judgement: Judgement, full: bool) -> list[str]:
     for entry in judgement["entries"]:
         if entry["verdict"] != FAILS:
             others[entry["verdict"]] = others.get(entry["verdict"], 0) + 1
+    for verdict, left_out in judgement["left_out"].items():
+        others[verdict] = others.get(verdict, 0) + left_out["findings"]
     for verdict, count in others.items():
         lines.append(f"also {counted(count, 'finding')} {REASONS[verdict]}, not failing")
     if full:

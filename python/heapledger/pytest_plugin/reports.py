@@ -168,6 +168,7 @@ def _properties(judgement: Judgement) -> list[tuple[str, object]]:
     """Return what JUnit's XML says of a test."""
     entries = judgement["entries"]
     leaks = [one["finding"] for one in entries if one["finding"]["kind"] == "leak"]
+    leaks += judgement["left_out"].values()
     errors = [one["finding"]["kind"] for one in entries if one["finding"]["kind"] != "leak"]
     properties: list[tuple[str, object]] = [
         (f"heapledger_{judgement['kind']}", judgement["name"]),

@@ -118,6 +118,11 @@ class Summary:
                 total[0] += 1
                 total[1] += entry["finding"]["blocks"] if is_leak else 0
                 total[2] += entry["finding"]["bytes"] if is_leak else 0
+        for judgement in self._record.final:
+            for verdict, left_out in judgement["left_out"].items():
+                total = sums.setdefault(verdict, [0, 0, 0])
+                for number, unit in enumerate(("findings", "blocks", "bytes")):
+                    total[number] += left_out[unit]
         for verdict in REASONS:
             if verdict in sums:
                 findings, blocks, byte_count = sums[verdict]

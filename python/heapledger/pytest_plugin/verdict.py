@@ -26,15 +26,18 @@ from heapledger.pytest_plugin.outcomes import (
     UNJUDGED,
 )
 from heapledger.recurring import per_run_text, recurring
-from heapledger.stretches import resized, with_amounts
+from heapledger.stretches import Sum, resized, with_amounts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from heapledger.pytest_plugin.rules import Rules
     from heapledger.stretches import Leaks
 
     Finding = dict[str, Any]
+
+
+NOTHING: Mapping[str, Sum] = {}
 
 
 class Entry:
@@ -71,13 +74,15 @@ class Facts(NamedTuple):
     """What is known of a subject when the verdict falls.
 
     `around` is live from outside the body's runs (without repetition: from all of the test), `runs`
-    from each run, `errors` are the findings that occurred.
+    from each run, `errors` are the findings that occurred. `left_out` are sums of what is live and
+    not among these, by verdict: it fails nothing whatever it is.
     """
 
     around: Leaks
     runs: Sequence[Leaks]
     errors: Sequence[Finding]
     failed: bool = False
+    left_out: Mapping[str, Sum] = NOTHING
 
 
 def judged(facts: Facts, rules: Rules) -> list[Entry]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import subprocess
 import sys
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from heapledger._native.library import file_path
@@ -76,8 +77,16 @@ CASES = (
 @cache
 def _compiled(*, shared: bool) -> Path:
     """Compile `pairs.cpp` once."""
-    target = Path(mkdtemp(prefix="heapledger-instructions-")) / ("pairs.so" if shared else "pairs")
+    target = _folder() / ("pairs.so" if shared else "pairs")
     options = ["-shared", "-fPIC"] if shared else []
     command = ["c++", "-O2", "-g", "-pthread", *options, "-o", str(target), str(HERE / "pairs.cpp")]
     subprocess.run(command, check=True)
     return target
+
+
+@cache
+def _folder() -> Path:
+    """Make a folder that is removed when this process ends."""
+    made = TemporaryDirectory(prefix="heapledger-instructions-")
+    atexit.register(made.cleanup)
+    return Path(made.name)

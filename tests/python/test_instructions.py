@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -34,10 +35,18 @@ pytestmark = [
 ]
 
 
-def test_a_round_of_each_loop_stays_under_its_limit() -> None:
+def test_a_round_of_each_loop_stays_under_its_limit(tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "benches" / "instructions"), "--json", *LIMITS]
-    finished = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    finished = subprocess.run(
+        command,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
     assert finished.returncode == 0, finished.stdout + finished.stderr
+    assert not list(tmp_path.iterdir()), "something was left behind"
     counts = json.loads(finished.stdout)
     assert counts.keys() == LIMITS.keys()
     assert counts["plain"] > 20, "the loop was optimised away"

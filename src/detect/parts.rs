@@ -10,7 +10,7 @@ use crate::ledger::{BlockRecord, BlockState};
 use crate::memory::Address;
 
 /// Parts that a block can have.
-pub const PART_COUNT_MAX: usize = 5;
+pub const PART_COUNT_MAX: usize = 3 + poison::POISON_PART_COUNT_MAX;
 /// The longest part.
 pub const PART_BYTE_MAX: usize = redzone::REDZONE_BYTE_MAX;
 const _: () = assert!(PART_BYTE_MAX >= poison::POISON_PART_BYTE_MAX);
@@ -70,10 +70,10 @@ fn of_heap(record: &BlockRecord) -> [Option<Part>; PART_COUNT_MAX] {
     let front = remembered.has_front().then(|| front::extent(block, size));
     let behind = has(flag::REDZONE).then(|| redzone::extent(block, size, remembered));
     let is_filled = record.state == BlockState::Quarantined && has(flag::POISONED);
-    let [head, tail] = if is_filled {
+    let [head, first, second, third, tail] = if is_filled {
         poison::poisoned_parts(block, size)
     } else {
-        [(0, 0); 2]
+        [(0, 0); poison::POISON_PART_COUNT_MAX]
     };
     let inside = |(start, byte_count)| {
         let bytes = (block.offset_by(start), byte_count);
@@ -83,6 +83,9 @@ fn of_heap(record: &BlockRecord) -> [Option<Part>; PART_COUNT_MAX] {
         before.and_then(|bytes| part(bytes, PartKind::SizeWord(remembered))),
         front.and_then(|bytes| part(bytes, PartKind::Front)),
         inside(head),
+        inside(first),
+        inside(second),
+        inside(third),
         inside(tail),
         behind.and_then(|bytes| part(bytes, PartKind::Behind)),
     ]
@@ -94,6 +97,13 @@ fn of_guarded(record: &BlockRecord) -> [Option<Part>; PART_COUNT_MAX] {
         return [None; PART_COUNT_MAX];
     }
     let [before, behind] = redzone::guarded_parts(record.address, record.size);
-    let before = part(before, PartKind::Before);
-    [before, part(behind, PartKind::Behind), None, None, None]
+    let mut parts = [None; PART_COUNT_MAX];
+    let around = [
+        part(before, PartKind::Before),
+        part(behind, PartKind::Behind),
+    ];
+    for (place, part) in parts.iter_mut().zip(around) {
+        *place = part;
+    }
+    parts
 }

@@ -34,6 +34,17 @@ GOOD(write_middle_of_large) {
     free(block);
 }
 
+BAD(write_middle_element_of_many, "use-after-free") {
+    double *block = malloc(30000 * sizeof *block);
+    free(block);
+    HIDDEN(double, block)[15000] = 1;
+}
+GOOD(write_middle_element_of_many) {
+    double *block = malloc(30000 * sizeof *block);
+    HIDDEN(double, block)[15000] = 1;
+    free(block);
+}
+
 BAD(write_middle_of_mapped, "use-after-free") {
     char *block = malloc(1 << 20);
     free(block);

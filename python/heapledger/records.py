@@ -249,7 +249,8 @@ class Finding:
     `count` is how often it occurred (for a leak: in how many blocks), `bytes` and `blocks` are
     summed over all occurrences. `kept_by` names what still refers to the blocks of a leak, such as
     a library: they are kept rather than lost. `indirect` says of a leak that only other leaked
-    blocks refer to it. `damage` says what was written, and when, where that was found afterwards.
+    blocks refer to it, `part_of` of a double free which other one, by its fingerprint, it goes
+    with: the same two calls made both. `damage` says what was written, and when, where that was found afterwards.
     `stacks` has the key "allocated", and for errors "here" (where it was
     detected) and "released" (by whom the block was released first), each innermost first.
     """
@@ -267,6 +268,7 @@ class Finding:
     handed_to_python: bool = False
     kept_by: str | None = None
     indirect: bool = False
+    part_of: str | None = None
     damage: Damage | None = None
     hints: tuple[str, ...] = ()
     stacks: Stacks = field(default_factory=dict, hash=False)
@@ -291,6 +293,7 @@ class Finding:
             handed_to_python=bool(source.get("handed_to_python", False)),
             kept_by=None if source.get("kept_by") is None else str(source["kept_by"]),
             indirect=bool(source.get("indirect", False)),
+            part_of=None if source.get("part_of") is None else str(source["part_of"]),
             damage=None if damage is None else Damage.from_dict(damage),
             hints=tuple(str(hint) for hint in source.get("hints") or ()),
             stacks=_stacks(source),
@@ -314,6 +317,7 @@ class Finding:
             "handed_to_python": self.handed_to_python,
             **({} if self.kept_by is None else {"kept_by": self.kept_by}),
             **({"indirect": True} if self.indirect else {}),
+            **({} if self.part_of is None else {"part_of": self.part_of}),
             **({} if self.damage is None else {"damage": self.damage.to_dict()}),
             "hints": list(self.hints),
             "stacks": _stacks_to_dict(self.stacks),

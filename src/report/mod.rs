@@ -17,6 +17,7 @@ pub mod files;
 pub mod fingerprint;
 #[cfg(test)]
 mod fixtures;
+mod frame;
 pub mod glob;
 pub mod group;
 pub mod hints;
@@ -26,6 +27,7 @@ mod matcher;
 pub mod message;
 pub mod model;
 pub mod number;
+pub mod part;
 pub mod resymbolize;
 pub mod saved;
 pub mod source;

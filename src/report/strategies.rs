@@ -105,6 +105,7 @@ fn finding() -> impl Strategy<Value = Finding> {
             handed_to_python,
             kept_by: None,
             indirect: false,
+            part_of: None,
             damage: None,
             hints: text.3,
             stacks,

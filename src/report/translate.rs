@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::hints::{self, Evidence, Learned};
 use super::message::{self, Names};
 use super::model::{self, Block, Damage, ForeignFunction, Frame, Moment, Stacks};
+use super::part::{self, Calls, CallsOf};
 use super::{fingerprint, group};
 use crate::detect::imprint::{self, Written};
 use crate::detect::reach::Holding;
@@ -69,12 +70,16 @@ pub fn findings_to_model<'a>(
         resolver,
         stacks: BTreeMap::new(),
     };
-    group::merge(
-        findings
-            .into_iter()
-            .map(|finding| translator.finding(finding))
-            .collect(),
-    )
+    let mut calls = CallsOf::new();
+    let translated = findings.into_iter().map(|finding| {
+        let translated = translator.finding(finding);
+        let made = translator.calls(finding, &translated);
+        calls.extend(made.map(|made| (translated.fingerprint.clone(), made)));
+        translated
+    });
+    let mut merged = group::merge(translated.collect());
+    part::mark(&mut merged, &calls);
+    merged
 }
 
 /// One finding, for a callback at the moment it occurs.
@@ -140,6 +145,19 @@ impl Translator<'_> {
             _ => message::error(finding, &names),
         };
         translated
+    }
+
+    /// The foreign calls that released the block of a double free.
+    fn calls(&self, finding: &Finding, translated: &model::Finding) -> Option<Calls> {
+        let block = finding
+            .block
+            .filter(|_| finding.kind == FindingKind::DoubleFree)?;
+        let first = self.resolver.foreign_function(block.released)?;
+        Calls::of(
+            translated,
+            first,
+            self.resolver.foreign_function(finding.here)?,
+        )
     }
 
     fn damage(&mut self, finding: &Finding) -> Option<Damage> {

@@ -1,4 +1,8 @@
-"""A wrapper that was copied ends its object twice; the library dies before it releases anything."""
+"""A wrapper that was copied ends its object twice.
+
+Where the library reads the object first, it dies before it releases anything; where it does not, all parts
+of the object are released twice.
+"""
 
 from __future__ import annotations
 
@@ -36,9 +40,12 @@ print("alive")
 """
 
 
-def run(tmp_path: Path, *options: str) -> tuple[subprocess.CompletedProcess[str], list[Finding]]:
+def run(
+    tmp_path: Path, *options: str, source: str = "copied.c"
+) -> tuple[subprocess.CompletedProcess[str], list[Finding]]:
     script, report = tmp_path / "program.py", tmp_path / "report.json"
-    library = str(compile_plain("copied.c", tmp_path))
+    # The object's own release is then a jump: no frame of the library is left.
+    library = str(compile_plain(source, tmp_path, "-foptimize-sibling-calls"))
     script.write_text(PROGRAM.format(library=library), encoding="utf-8")
     command = [sys.executable, "-m", "heapledger", "run", *options, "--json", str(report)]
     finished = subprocess.run(
@@ -65,3 +72,17 @@ def test_with_guard_the_program_goes_on(tmp_path: Path) -> None:
     finished, findings = run(tmp_path, "--check", "guard")
     assert (finished.returncode, finished.stdout) == (0, "alive\n"), finished.stderr
     assert {finding["kind"] for finding in findings} >= {"use-after-free", "double-free"}
+
+
+def test_parts_of_an_object_that_is_released_twice_are_told_with_it(tmp_path: Path) -> None:
+    finished, findings = run(tmp_path, source="parts.c")
+    assert (finished.returncode, finished.stdout) == (0, "alive\n"), finished.stderr
+    assert [finding["kind"] for finding in findings] == 3 * ["double-free"]
+    (whole,) = (finding for finding in findings if "part_of" not in finding)
+    assert whole["block"]["size"] == 24
+    parts = [finding for finding in findings if finding is not whole]
+    assert [part["part_of"] for part in parts] == 2 * [whole["fingerprint"]]
+    assert finished.stderr.startswith("heapledger: 3 double frees")
+    assert finished.stderr.count("\n   released:\n") == 1, finished.stderr
+    for part in parts:
+        assert part["message"] in finished.stderr

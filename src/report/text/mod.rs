@@ -13,6 +13,7 @@ mod paint;
 mod stack;
 mod summary;
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::{Duration, SystemTime};
 
@@ -56,8 +57,11 @@ impl Default for TextOptions {
 const PROCESS_COUNT_MAX: usize = 8;
 /// Characters of a command line at the top.
 const COMMAND_LENGTH_MAX: usize = 100;
-/// Leaks that only other leaks lead to, with a line each; the others are counted.
-const INDIRECT_COUNT_MAX: usize = 10;
+/// What stands over the parts of an object that was released twice.
+const SAME_CALLS: &str =
+    "the same two calls released these twice, likely parts of one object; in short:";
+/// Parts of another finding, with a line each; the others are counted.
+const PART_COUNT_MAX: usize = 10;
 /// The summary is said again at the end when more findings than this stand between.
 const SUMMARY_REPEAT_COUNT: usize = 5;
 /// The report's start is known to the second, and file systems round too.
@@ -172,10 +176,7 @@ impl Page {
             .zip(groups)
             .take(self.options.finding_count_max)
             .partition(|(_, group)| is_short(group) && !self.options.all_frames);
-        for (number, group) in whole {
-            self.blank();
-            finding::write(self, number, group);
-        }
+        self.errors_and_their_parts(&whole);
         let heading = if have_crashed {
             still_used(parts.len())
         } else {
@@ -184,18 +185,41 @@ impl Page {
         self.parts(&parts, &heading);
     }
 
+    /// Parts of a doubly released object are told in short behind it ([`super::part`]).
+    fn errors_and_their_parts(&mut self, groups: &[(usize, &Group<'_>)]) {
+        let mut parts: BTreeMap<&str, Vec<(usize, &Group<'_>)>> = BTreeMap::new();
+        if !self.options.all_frames {
+            let wholes = groups.iter().filter(|(_, it)| it.finding.part_of.is_none());
+            parts.extend(wholes.map(|(_, it)| (it.finding.fingerprint.as_str(), Vec::new())));
+        }
+        let mut told = Vec::new();
+        for (number, group) in groups {
+            let whole = group.finding.part_of.as_deref();
+            match whole.and_then(|whole| parts.get_mut(whole)) {
+                Some(parts) => parts.push((*number, group)),
+                None => told.push((*number, group)),
+            }
+        }
+        for (number, group) in told {
+            self.blank();
+            finding::write(self, number, group);
+            let parts = parts.remove(group.finding.fingerprint.as_str());
+            self.parts(&parts.unwrap_or_default(), SAME_CALLS);
+        }
+    }
+
     fn parts(&mut self, parts: &[(usize, &Group<'_>)], heading: &str) {
         if parts.is_empty() {
             return;
         }
         self.blank();
         self.line(0, heading);
-        for (number, group) in parts.iter().take(INDIRECT_COUNT_MAX) {
+        for (number, group) in parts.iter().take(PART_COUNT_MAX) {
             finding::write_title(self, *number, group);
         }
-        let rest = parts.len().saturating_sub(INDIRECT_COUNT_MAX);
+        let rest = parts.len().saturating_sub(PART_COUNT_MAX);
         if rest > 0 {
-            let further = grouped(rest as u64, "further leak");
+            let further = grouped(rest as u64, "further finding");
             self.line(0, &format!("... {further}; the JSON report has all"));
         }
     }

@@ -37,16 +37,48 @@ fn parts_of_a_leaked_structure_are_told_in_short() {
         hints: vec!["only another block".to_owned()],
         ..Finding::default()
     };
-    let parts = vec![part; INDIRECT_COUNT_MAX + 2];
+    let parts = vec![part; PART_COUNT_MAX + 2];
     report.findings.extend(parts.iter().cloned());
     let shown = text(&report);
     let end = "\n\nonly blocks of the leaks above refer to these, in short:\n2. leak of a part\n";
     assert!(shown.contains(end), "{shown}");
-    assert!(shown.contains("11. leak of a part\n... 2 further leaks; the JSON report has all"));
+    assert!(shown.contains("11. leak of a part\n... 2 further findings; the JSON report has all"));
     assert!(!shown.contains("hint: only another block"), "{shown}");
     // Where the beginning is not shown, as in a circle, each is shown as it is.
     report.findings = parts;
     assert!(text(&report).contains("12. leak of a part\n   hint: only another block"));
+}
+
+#[test]
+fn parts_of_a_doubly_released_object_are_told_in_short() {
+    let part = |name: &str, part_of: Option<&str>| Finding {
+        kind: "double-free".to_owned(),
+        message: format!("double free of {name}"),
+        fingerprint: name.to_owned(),
+        part_of: part_of.map(str::to_owned),
+        hints: vec![format!("all of {name}")],
+        ..Finding::default()
+    };
+    let mut report = Report {
+        findings: vec![
+            part("a", Some("object")),
+            part("object", None),
+            part("b", Some("object")),
+            part("other", Some("hidden")),
+        ],
+        ..Report::default()
+    };
+    let shown = text(&report);
+    let parts = format!("\n\n{SAME_CALLS}\n1. double free of a\n3. double free of b\n\n4. ");
+    assert!(shown.contains(&parts), "{shown}");
+    assert!(shown.starts_with("heapledger: 4 double frees\n\n2. double free of object\n"));
+    assert!(shown.contains("hint: all of other"), "{shown}");
+    assert!(!shown.contains("hint: all of a\n"), "{shown}");
+    report.findings.remove(1);
+    assert!(
+        text(&report).contains("hint: all of a\n"),
+        "what it is part of is not shown"
+    );
 }
 
 #[test]

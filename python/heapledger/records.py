@@ -249,8 +249,9 @@ class Finding:
     `count` is how often it occurred (for a leak: in how many blocks), `bytes` and `blocks` are
     summed over all occurrences. `kept_by` names what still refers to the blocks of a leak, such as
     a library: they are kept rather than lost. `indirect` says of a leak that only other leaked
-    blocks refer to it, `part_of` of a double free which other one, by its fingerprint, it goes
-    with: the same two calls made both. `damage` says what was written, and when, where that was found afterwards.
+    blocks refer to it. `part_of` is the fingerprint of the double free that this one goes with,
+    for the same two calls made both. `damage` says what was written, and when, where that was
+    found afterwards.
     `stacks` has the key "allocated", and for errors "here" (where it was
     detected) and "released" (by whom the block was released first), each innermost first.
     """

@@ -1,7 +1,7 @@
 """A wrapper that was copied ends its object twice.
 
-Where the library reads the object first, it dies before it releases anything; where it does not, all parts
-of the object are released twice.
+Where the library reads the object first, it dies before it releases anything; where it does not,
+all parts of the object are released twice.
 """
 
 from __future__ import annotations

@@ -30,24 +30,36 @@ pub fn is_leak(record: &BlockRecord, since: Epoch) -> bool {
 /// holding of its first block. Blocks that were handed to Python are one group, whatever holds them:
 /// a library may well know all the handles it gave out. Two cases are taken for what they look like,
 /// when a library's data lead to the blocks: a single one is an object the library makes once, and
-/// where one `is_given_again` the library keeps them to give them out.
+/// where one `is_given_again` the library keeps them to give them out. A text whose pointer ctypes
+/// dropped when it `was_copied` is nobody's but the library's that still refers to it, in an object
+/// that it gave to the program, say.
 pub fn leaks(
     live: impl Iterator<Item = (BlockRecord, Holding)>,
     is_given_again: impl Fn(StackId) -> bool,
+    was_copied: impl Fn(StackId) -> bool,
 ) -> Vec<Finding> {
     let mut groups: HashMap<Group, Finding> = HashMap::new();
-    for (record, holding) in live {
+    for (record, found) in live {
         let mut facts = BlockFacts::from(&record);
         // The object at the beginning of such a page was handed over, not the page.
         facts.handed_to_python &= !is_carved_up(record.address, record.size);
+        let holding = match found {
+            // An object of the program's may well know the handles that it gave out.
+            Holding::OtherBlock if facts.handed_to_python && !was_copied(record.allocated) => {
+                Holding::Elsewhere
+            }
+            known => known,
+        };
         let group = Group {
             allocated: record.allocated,
             family: record.family,
             handed_to_python: facts.handed_to_python,
             is_kept: if facts.handed_to_python {
-                is_librarys(holding) && is_given_again(record.allocated)
+                holding == Holding::OtherBlock
+                    || (is_librarys(holding)
+                        && (is_given_again(record.allocated) || was_copied(record.allocated)))
             } else {
-                is_librarys(holding) || holding == Holding::Elsewhere
+                is_librarys(holding) || is_unknown_memory(holding)
             },
         };
         let finding = groups
@@ -69,10 +81,14 @@ pub fn leaks(
 #[must_use]
 pub fn is_kept_by_somebody(leak: &Finding) -> bool {
     match leak.holding {
-        Holding::Image(_) | Holding::UnloadedImage => true,
+        Holding::Image(_) | Holding::UnloadedImage | Holding::OtherBlock => true,
         Holding::Elsewhere => !leak.block.is_some_and(|block| block.handed_to_python),
         Holding::Unknown | Holding::OtherLeak | Holding::Nowhere => false,
     }
+}
+
+const fn is_unknown_memory(holding: Holding) -> bool {
+    matches!(holding, Holding::Elsewhere | Holding::OtherBlock)
 }
 
 /// Whether a library's data lead to a block.
@@ -154,7 +170,7 @@ mod tests {
             .iter()
             .enumerate()
             .map(|(number, &holding)| (block(64 + 32 * number, 10, 1, flags), holding));
-        let mut found: Vec<_> = leaks(live, is_given_again)
+        let mut found: Vec<_> = leaks(live, is_given_again, never)
             .iter()
             .map(|leak| (leak.blocks, leak.holding))
             .collect();
@@ -171,6 +187,7 @@ mod tests {
         ];
         let found = leaks(
             live.into_iter().map(|block| (block, Holding::Unknown)),
+            never,
             never,
         );
         let summary: Vec<_> = found.iter().map(|leak| (leak.blocks, leak.bytes)).collect();
@@ -224,9 +241,39 @@ mod tests {
     }
 
     #[test]
+    fn a_copied_text_is_kept_by_the_object_that_has_it_and_a_handle_is_not() {
+        let handed = flag::HANDED_TO_PYTHON;
+        let found = |holdings: &[Holding], was_copied: bool| {
+            let blocks = (1..).zip(holdings);
+            let live = blocks.map(|(number, &held)| (block(number * 64, 10, 1, handed), held));
+            let found = leaks(live, never, |_| was_copied);
+            let told = found
+                .iter()
+                .map(|leak| (leak.blocks, is_kept_by_somebody(leak)));
+            let mut told: Vec<_> = told.collect();
+            told.sort_unstable();
+            told
+        };
+        let other = Holding::OtherBlock;
+        assert_eq!(found(&[other, other], true), [(2, true)]);
+        assert_eq!(found(&[IMAGE, IMAGE], true), [(2, true)]);
+        assert_eq!(
+            found(&[other, Holding::Nowhere], true),
+            [(1, false), (1, true)]
+        );
+        assert_eq!(found(&[Holding::Elsewhere], true), [(1, false)]);
+        assert_eq!(found(&[Holding::OtherLeak], true), [(1, false)]);
+        assert_eq!(found(&[other], false), [(1, false)]);
+    }
+
+    #[test]
     fn only_a_librarys_data_keep_what_was_handed_to_python() {
         let kept = |flags, holding| {
-            let found = leaks([(block(64, 10, 1, flags), holding)].into_iter(), never);
+            let found = leaks(
+                [(block(64, 10, 1, flags), holding)].into_iter(),
+                never,
+                never,
+            );
             found.iter().map(is_kept_by_somebody).collect::<Vec<_>>()
         };
         for flags in [0, flag::HANDED_TO_PYTHON] {
@@ -243,7 +290,7 @@ mod tests {
     fn a_page_that_is_carved_up_is_kept_by_any_reference_though_it_was_handed_over() {
         let handed = flag::HANDED_TO_PYTHON;
         let page = |address| (block(address, 4_080, 1, handed), Holding::Elsewhere);
-        let found = leaks([page(0x1000), page(0x2000)].into_iter(), never);
+        let found = leaks([page(0x1000), page(0x2000)].into_iter(), never, never);
         let summary: Vec<_> = found
             .iter()
             .map(|leak| {

@@ -22,6 +22,8 @@ pub enum Holding {
     Image(Address),
     /// In what was the data of an image that the end of the interpreter has unloaded.
     UnloadedImage,
+    /// In a recorded block that is not in question itself, such as an older one.
+    OtherBlock,
     /// In other memory that the ledger does not record: a stack, a heap, a mapping.
     Elsewhere,
     /// Only in another block that nobody released.
@@ -77,6 +79,9 @@ impl Block {
         is_beginning || is_carved_up(Address::new(self.start), size)
     }
 }
+
+/// Is shown the words of an extent, with its number.
+pub type Look<'look> = &'look mut dyn FnMut(usize, &[usize]);
 
 /// The walk over a set of blocks.
 #[derive(Debug)]
@@ -180,7 +185,8 @@ impl Walk {
                 && let Some(position) = self.position(word)
             {
                 let holding = origin(index);
-                if holding != Holding::Elsewhere || self.is_beginning(position, word) {
+                let is_sure = !matches!(holding, Holding::Elsewhere | Holding::OtherBlock);
+                if is_sure || self.is_beginning(position, word) {
                     self.reach(position, holding);
                 }
             }
@@ -218,29 +224,29 @@ impl Walk {
         }
     }
 
-    /// Follows the references in the blocks reached, to the end. `read` gives the words of an extent.
-    /// What they point at has the holding of the block that points there, or, where that has none
-    /// (see [`Walk::begin_at`]), `otherwise`.
-    pub fn follow(
-        &mut self,
-        mut read: impl FnMut(usize, usize, &mut Vec<usize>),
-        otherwise: Holding,
-    ) {
-        let mut words = Vec::new();
-        while let Some(position) = self.pending.pop() {
-            let Some(block) = self.blocks.get(position).copied() else {
-                continue;
-            };
-            let holding = match block.holding {
-                Holding::Unknown => otherwise,
-                known => known,
-            };
-            read(block.start, block.end, &mut words);
-            // A block that points at itself, as the head of an empty list does, holds nothing by that.
-            let others = words
-                .drain(..)
-                .filter(|word| !(block.start..block.end).contains(word));
-            self.see(others, |_| holding);
+    /// Follows the references in the blocks reached, to the end. `read` gives the words of extents,
+    /// with the number of the extent among those asked for. What they point at has the holding of the
+    /// block that points there, or, where that has none (see [`Walk::begin_at`]), `otherwise`.
+    pub fn follow(&mut self, mut read: impl FnMut(&[Range<usize>], Look<'_>), otherwise: Holding) {
+        while !self.pending.is_empty() {
+            let pending = std::mem::take(&mut self.pending).into_iter();
+            let round: Vec<Block> = pending
+                .filter_map(|position| self.blocks.get(position).copied())
+                .collect();
+            let extents: Vec<_> = round.iter().map(|block| block.start..block.end).collect();
+            read(&extents, &mut |number, words| {
+                let Some(block) = round.get(number) else {
+                    return;
+                };
+                let holding = match block.holding {
+                    Holding::Unknown => otherwise,
+                    known => known,
+                };
+                // A block that points at itself, as the head of an empty list does, holds nothing by
+                // that.
+                let is_others = |word: &usize| !(block.start..block.end).contains(word);
+                self.see(words.iter().copied().filter(is_others), |_| holding);
+            });
         }
     }
 
@@ -286,10 +292,13 @@ mod tests {
     }
 
     /// Memory invented by a test: what each block holds.
-    fn reader(
-        memory: &HashMap<usize, Vec<usize>>,
-    ) -> impl FnMut(usize, usize, &mut Vec<usize>) + '_ {
-        |start, _, words| words.extend(memory.get(&start).into_iter().flatten())
+    fn reader(memory: &HashMap<usize, Vec<usize>>) -> impl FnMut(&[Range<usize>], Look<'_>) + '_ {
+        |extents, look| {
+            for (number, extent) in extents.iter().enumerate() {
+                let words = memory.get(&extent.start);
+                look(number, words.map_or(&[], Vec::as_slice));
+            }
+        }
     }
 
     #[test]
@@ -306,10 +315,12 @@ mod tests {
 
     #[test]
     fn in_unknown_memory_only_pointers_to_the_beginning_count() {
-        let mut walk = walk(&[(0x1000, 64), (0x2000, 64)]);
-        walk.see([0x1011, 0x2010].into_iter(), |_| Holding::Elsewhere);
-        let found = holdings(&walk, &[0x1000, 0x2000]);
-        assert_eq!(found, [Holding::Unknown, Holding::Elsewhere]);
+        for there in [Holding::Elsewhere, Holding::OtherBlock] {
+            let mut walk = walk(&[(0x1000, 64), (0x2000, 64)]);
+            walk.see([0x1011, 0x2010].into_iter(), |_| there);
+            let found = holdings(&walk, &[0x1000, 0x2000]);
+            assert_eq!(found, [Holding::Unknown, there]);
+        }
     }
 
     #[test]

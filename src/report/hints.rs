@@ -291,6 +291,7 @@ fn still_referenced(evidence: &Evidence<'_>) -> Option<String> {
         Holding::Image(_)
         | Holding::UnloadedImage
         | Holding::Nowhere
+        | Holding::OtherBlock
         | Holding::Elsewhere
         | Holding::Unknown => {
             return None;

@@ -200,6 +200,7 @@ impl Translator<'_> {
         Some(match finding.holding {
             Holding::Image(place) => self.resolver.library_at(place).unwrap_or_else(thread_local),
             Holding::UnloadedImage => "a library that was unloaded".to_owned(),
+            Holding::OtherBlock => "another block that is live".to_owned(),
             _ => "memory outside the ledger".to_owned(),
         })
     }

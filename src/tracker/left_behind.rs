@@ -163,7 +163,8 @@ impl Tracker {
         if self.session.options().all_leaks {
             let every = self.certainly_left();
             let left = every.filter(|block| period.has(block));
-            return leak::leaks(left.map(|block| (block, Holding::Unknown)), |_| false);
+            let unknown = left.map(|block| (block, Holding::Unknown));
+            return leak::leaks(unknown, |_| false, |_| false);
         }
         let live: Vec<BlockRecord> = self.programs_own().collect();
         // What came later may hold what the period left: it is no less in question.
@@ -171,7 +172,11 @@ impl Tracker {
         let left = live.into_iter().filter(|block| period.has(block));
         let left = left.map(|block| (block, references.holding(&block)));
         let left = left.filter(|(block, holding)| !is_reserve(block, *holding));
-        let mut found = leak::leaks(left, |stack| self.is_given_again(stack));
+        let mut found = leak::leaks(
+            left,
+            |stack| self.is_given_again(stack),
+            |stack| self.is_copied_result(stack),
+        );
         found.retain(|leak| {
             let allocated = leak.block.map(|block| block.allocated);
             !allocated.is_some_and(|stack| self.capture.is_for_extension_module(stack))

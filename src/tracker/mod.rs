@@ -29,6 +29,7 @@
 
 pub mod adopt;
 pub mod allocate;
+mod block_words;
 pub mod death;
 mod distances;
 mod ended_threads;

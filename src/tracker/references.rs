@@ -20,10 +20,11 @@
 //! vanishes meanwhile is passed over.
 
 use super::Tracker;
+use super::block_words::BlockWords;
 use super::unused::pools;
 use crate::capture::foreign;
 use crate::detect::leak;
-use crate::detect::reach::{Holding, Walk, is_carved_up};
+use crate::detect::reach::{Holding, Look, Walk, is_carved_up};
 use crate::ledger::record::flag;
 use crate::ledger::{BlockRecord, BlockState, Epoch, FamilyId};
 use crate::memory::lock::Lock;
@@ -35,11 +36,11 @@ use crate::memory::{Address, own_ranges, thread_specific};
 use std::ops::Range;
 use std::sync::MutexGuard;
 
-const WORD: usize = size_of::<usize>();
+pub(super) const WORD: usize = size_of::<usize>();
 /// Bytes copied at a time.
-const CHUNK_BYTES: usize = 256 << 10;
+pub(super) const CHUNK_BYTES: usize = 256 << 10;
 /// Bytes that one search copies at most; a second or two.
-const SEARCHED_BYTE_MAX: usize = if cfg!(test) { 256 << 20 } else { 4 << 30 };
+pub(super) const SEARCHED_BYTE_MAX: usize = if cfg!(test) { 256 << 20 } else { 4 << 30 };
 
 /// Whether references to a block are looked for: the program's explicit blocks, and those it adopted,
 /// are released by whoever owns them, and nobody else's pointer counts. What is only of no certain
@@ -82,6 +83,7 @@ impl Tracker {
             copied_byte_count: 0,
             is_complete: true,
             buffer: vec![0; CHUNK_BYTES],
+            blocks: BlockWords::default(),
         };
         search.images();
         let unloaded = self.unloaded.words();
@@ -91,7 +93,7 @@ impl Tracker {
         search.follow(Holding::Unknown);
         search.begin_at(
             nodes().filter(|block| !leak::is_leak(block, since)),
-            Holding::Elsewhere,
+            Holding::OtherBlock,
         );
         search.begin_at(
             wanted().filter(|block| is_handed(block)),
@@ -135,13 +137,20 @@ pub(super) struct Search {
     copied_byte_count: usize,
     is_complete: bool,
     buffer: Vec<u8>,
+    blocks: BlockWords,
 }
 
 impl Search {
     fn images(&mut self) {
         let data = writable::image_data();
-        for range in &data.others {
-            self.search(range, &[], nothing_unused, |walk, first, words| {
+        let touched = TouchedPages::open();
+        // Most of a large image's data may never have been used.
+        let is_small = |part: &Range<usize>| part.len() < CHUNK_BYTES / 2;
+        for range in data.others.iter().flat_map(aligned_parts) {
+            if !is_small(&range) && !touched.is_any_in(&range) {
+                continue;
+            }
+            self.search(&range, &[], nothing_unused, |walk, first, words| {
                 let origin = |index| Holding::Image(Address::new(first + index * WORD));
                 walk.see(words.iter().copied(), origin);
             });
@@ -209,10 +218,9 @@ impl Search {
     }
 
     pub(super) fn follow(&mut self, otherwise: Holding) {
-        let copied = &mut self.copied_byte_count;
-        let buffer = &mut self.buffer;
-        let read = |start: usize, end: usize, words: &mut Vec<usize>| {
-            read_words(start..end, buffer, copied, words);
+        let (blocks, copied) = (&mut self.blocks, &mut self.copied_byte_count);
+        let read = |extents: &[Range<usize>], look: Look<'_>| {
+            blocks.each(extents, copied, look);
         };
         self.walk.follow(read, otherwise);
         self.is_complete &= self.copied_byte_count < SEARCHED_BYTE_MAX;
@@ -220,7 +228,9 @@ impl Search {
 
     /// Adds the words of a block; none of what cannot be read.
     pub(super) fn words_of(&mut self, block: Range<usize>, words: &mut Vec<usize>) {
-        read_words(block, &mut self.buffer, &mut self.copied_byte_count, words);
+        let copied = &mut self.copied_byte_count;
+        self.blocks
+            .each(&[block], copied, &mut |_, seen| words.extend(seen));
         self.is_complete &= self.copied_byte_count < SEARCHED_BYTE_MAX;
     }
 
@@ -345,21 +355,6 @@ pub(super) fn is_handed(block: &BlockRecord) -> bool {
     block.flags & flag::HANDED_TO_PYTHON != 0 && !is_carved_up(block.address, block.size)
 }
 
-/// Adds the words of a block, and what was copied for it to `copied`.
-fn read_words(block: Range<usize>, buffer: &mut [u8], copied: &mut usize, words: &mut Vec<usize>) {
-    let mut place = block.start.next_multiple_of(WORD);
-    while place + WORD <= block.end && *copied < SEARCHED_BYTE_MAX {
-        let length = (block.end - place).min(CHUNK_BYTES) / WORD * WORD;
-        *copied += length;
-        if let Some(bytes) = buffer.get_mut(..length)
-            && peek(Address::new(place), bytes)
-        {
-            words.extend(peek::words(bytes));
-        }
-        place += length;
-    }
-}
-
 /// Copies memory; what cannot be read counts as zeroes, page by page.
 fn copy(from: usize, into: &mut [u8]) {
     if peek(Address::new(from), into) {
@@ -454,6 +449,7 @@ mod tests {
             copied_byte_count: 0,
             is_complete: true,
             buffer: vec![0; CHUNK_BYTES],
+            blocks: BlockWords::default(),
         };
         let mut seen = 0;
         let passed_over = [

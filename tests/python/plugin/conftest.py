@@ -36,12 +36,14 @@ BINDING = """
 import ctypes
 
 lib = ctypes.CDLL({path!r})
-for name in ("make_block", "make_array", "greeting", "the_context", "make_line"):
+for name in ("make_block", "make_array", "greeting", "the_context", "make_line", "open_parser"):
     getattr(lib, name).restype = ctypes.c_void_p
 lib.make_block.argtypes = lib.make_array.argtypes = [ctypes.c_size_t]
 for name in ("drop_block", "drop_array"):
     getattr(lib, name).argtypes = [ctypes.c_void_p]
 lib.open_block.argtypes = [ctypes.POINTER(ctypes.c_void_p), ctypes.c_size_t]
+lib.describe_parser.argtypes = lib.close_parser.argtypes = [ctypes.c_void_p]
+lib.describe_parser.restype = ctypes.c_char_p
 lib.write_past.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
 Callback = ctypes.CFUNCTYPE(None)
 

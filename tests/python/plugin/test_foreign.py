@@ -255,3 +255,42 @@ def test_a_test_that_crashes_fails_alone_under_xdist(
         ]
     )
     result.stderr.fnmatch_lines(["Fatal Python error: Aborted*"])
+
+
+def test_a_text_of_an_object_that_outlives_the_test_is_the_objects(foreign: Suite) -> None:
+    # As a package does that opens its library's object once, and asks it in each test.
+    foreign.write(
+        """
+        import ctypes
+
+        import pytest
+
+        from binding import lib
+
+        @pytest.fixture(scope="module")
+        def parser():
+            parser = lib.open_parser()
+            yield parser
+            lib.close_parser(parser)
+
+        def test_asks(parser):
+            for _ in range(2):
+                assert lib.describe_parser(parser).startswith(b"a parser")
+
+        def test_asks_again(parser):
+            lib.describe_parser(parser)
+
+        def test_loses_a_text(parser):
+            lib.greeting.restype = ctypes.c_char_p
+            lib.greeting()
+        """
+    )
+    result = foreign.run_apart("-v")
+    result.assert_outcomes(passed=2, failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*::test_loses_a_text FAILED*",
+            "leak of 1 block, 13 bytes, allocated by misuse.so greeting *",
+            "not failing: 2 findings (2 blocks, 58 bytes) kept by a library,*",
+        ]
+    )

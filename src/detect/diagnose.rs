@@ -247,6 +247,27 @@ pub fn access_kind(record: &BlockRecord, address: Address) -> Option<(FindingKin
     }
 }
 
+/// Bytes that a call says it reads or writes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Span {
+    /// The first of them.
+    pub start: Address,
+    /// How many there are.
+    pub byte_count: usize,
+    /// What is done to them.
+    pub access: Access,
+}
+
+/// What a span that begins in a block is to it, and the offset of the first byte that must not be
+/// accessed; `None` when all may be.
+#[must_use]
+pub fn span_kind(record: &BlockRecord, span: &Span) -> Option<(FindingKind, i64)> {
+    let last = span.start.offset_by(span.byte_count.checked_sub(1)?);
+    let end = record.address.offset_by(record.size.get());
+    // Of a released block already the first byte, of a live one the first behind its end.
+    access_kind(record, span.start).or_else(|| access_kind(record, last.min(end)))
+}
+
 /// The finding for an access `offset` bytes from the start of a block.
 #[must_use]
 pub fn accessed(kind: FindingKind, record: &BlockRecord, offset: i64, at: Occurrence) -> Finding {
@@ -380,6 +401,32 @@ mod tests {
         assert_eq!(distance(48), None);
         assert_eq!(distance(47), None, "inside");
         assert_eq!(distance(48 + 61), None, "behind the next one's start");
+    }
+
+    #[test]
+    fn a_span_is_judged_by_the_first_byte_that_must_not_be_accessed() {
+        let judge = |state, start, byte_count| {
+            let record = BlockRecord { state, ..record() };
+            let span = Span {
+                start: Address::new(start),
+                byte_count,
+                access: Access::Read,
+            };
+            span_kind(&record, &span)
+        };
+        let live = |start, byte_count| judge(BlockState::Live, start, byte_count);
+        assert_eq!(live(0x7000, 48), None, "all of it");
+        assert_eq!(live(0x7000, 49), Some((FindingKind::HeapOverflow, 48)));
+        assert_eq!(live(0x7028, 9), Some((FindingKind::HeapOverflow, 48)));
+        assert_eq!(live(0x7028, 8), None, "up to the end");
+        assert_eq!(live(0x7030, 0), None, "nothing");
+        assert_eq!(
+            live(0x7000, usize::MAX),
+            Some((FindingKind::HeapOverflow, 48))
+        );
+        let released = judge(BlockState::Quarantined, 0x7008, 1);
+        assert_eq!(released, Some((FindingKind::UseAfterFree, 8)));
+        assert_eq!(judge(BlockState::Freed, 0x7008, 0), None, "nothing");
     }
 
     #[test]

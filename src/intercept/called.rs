@@ -19,6 +19,8 @@ pub(super) struct Called {
     pub(super) id: ForeignFunctionId,
     /// Whether it is one of those we intercept, so that the machinery of foreign calls is its caller.
     pub(super) is_direct: bool,
+    /// Whether the C library has it.
+    pub(super) is_in_c_library: bool,
 }
 
 impl Called {
@@ -27,7 +29,8 @@ impl Called {
     /// function.
     #[inline]
     pub(super) fn look(function: usize) -> Option<Self> {
-        let is_ours = page_kinds::kind_of(function) == PageKind::Image(Owner::Ourselves);
+        let kind = page_kinds::kind_of(function);
+        let is_ours = kind == PageKind::Image(Owner::Ourselves);
         if is_ours && !entry::is_listed(function) {
             return None;
         }
@@ -38,6 +41,7 @@ impl Called {
         Some(Self {
             id,
             is_direct: is_ours,
+            is_in_c_library: kind == PageKind::Image(Owner::CRuntime),
         })
     }
 }

@@ -1,15 +1,19 @@
-//! Results that ctypes turns into Python text: `restype = c_char_p` copies the bytes, and nobody has
-//! the pointer any more.
+//! Memory that is copied into Python text: by `string_at`, `.value`, `.raw`, slices, `ffi.string`, `ndarray.tobytes`,
+//! and of results with `restype = c_char_p`.
 //!
-//! The foreign call leaves word of the block it returned and of the Python instruction that made it.
+//! What is copied must lie in a live block, if it lies in one that is on record. And of a result
+//! nobody has the pointer any more. The foreign call leaves word of the block it returned and of the Python instruction that made it.
 //! When ctypes converts that pointer while the same instruction is being executed, it is the result;
 //! `c_char_p(pointer).value`, where Python still has the pointer, is another instruction.
 
+use super::copying::look_at_span;
 use super::entry::Frame;
 use super::errno::KeptErrno;
 use super::functions::Function;
+use super::gate;
 use super::real::Real;
 use super::targets::Variant;
+use crate::detect::finding::Access;
 use crate::memory::Address;
 use crate::memory::reentry::{OurOwnWork, is_our_own_work};
 use crate::tracker::{self, Tracker};
@@ -25,10 +29,10 @@ static WAITING: [AtomicU64; WAITING_COUNT_MAX] = [const { AtomicU64::new(0) }; W
 pub(super) extern "C-unwind" fn bytes_from_text(
     text: usize,
     length: usize,
-    _frame: Frame,
+    frame: Frame,
     variant: Variant,
 ) -> usize {
-    look_at(text);
+    look_at(text, length, frame);
     Real::of(Function::BytesFromText, variant).call2(text, length)
 }
 
@@ -36,10 +40,14 @@ pub(super) extern "C-unwind" fn bytes_from_text(
 pub(super) extern "C-unwind" fn text_from_wide(
     text: usize,
     length: usize,
-    _frame: Frame,
+    frame: Frame,
     variant: Variant,
 ) -> usize {
-    look_at(text);
+    look_at(
+        text,
+        length.saturating_mul(size_of::<libc::wchar_t>()),
+        frame,
+    );
     Real::of(Function::TextFromWide, variant).call2(text, length)
 }
 
@@ -50,8 +58,12 @@ pub(super) fn expect(tracker: &Tracker, block: Address) {
     }
 }
 
-/// Looks at a text that ctypes converts.
-fn look_at(text: usize) {
+/// Looks at a text that is converted.
+fn look_at(text: usize, byte_count: usize, frame: Frame) {
+    // A negative length is the interpreter's to refuse.
+    if isize::try_from(byte_count).is_ok() {
+        look_at_span(text, byte_count, Access::Read, || gate::place_for(frame));
+    }
     if text == 0 || is_our_own_work() {
         return;
     }

@@ -18,7 +18,7 @@ use super::foreign_notes::{self, ForeignCall, ForeignNotes};
 use super::functions::Function;
 use super::real::Real;
 use super::targets::Variant;
-use super::{gate, python, truncation, type_call};
+use super::{gate, python, spans, truncation, type_call};
 use crate::memory::reentry::is_our_own_work;
 
 /// `void ffi_call(ffi_cif *interface, void (*function)(void), void *result, void **arguments)`
@@ -121,6 +121,9 @@ impl Call {
         let _call = ForeignCall::begin(notes, called.id, frame, state);
         if truncation::is_waiting() {
             call_results::look_at_arguments(self.interface, self.arguments);
+        }
+        if called.is_in_c_library {
+            spans::look_at_call(self.function, self.interface, self.arguments);
         }
         self.execute(real);
         // SAFETY: the notes lie in this frame, and the call that added to them is over.

@@ -140,8 +140,9 @@ const fn role_name(role: Role) -> &'static str {
         Role::StartThread => "starts threads",
         Role::Signal => "handles signals",
         Role::Leave => "ends the process",
-        Role::Convert => "turns results of foreign calls into text",
+        Role::Convert => "copies memory into text",
         Role::SwitchStack => "exchanges stacks",
+        Role::Copy => "copies memory",
     }
 }
 

@@ -114,6 +114,20 @@ impl Arguments<'_> {
         Self { types, places }
     }
 
+    /// An argument that is a pointer or an integer, as a number without a sign; `None` for a negative
+    /// one of 32 bits, and for one of another kind.
+    pub(super) fn number(self, index: usize) -> Option<usize> {
+        // SAFETY: as in `of_kinds`.
+        let kind = unsafe { (**self.types.get(index)?).kind };
+        let place = word_at(self.places + index * WORD);
+        match kind {
+            kind::POINTER | kind::UINT64 | kind::SINT64 => Some(word_at(place)),
+            kind::UINT32 => Some(half_word_at(place)),
+            kind::INT | kind::SINT32 => Some(half_word_at(place)).filter(|half| half >> 31 == 0),
+            _ => None,
+        }
+    }
+
     /// The arguments that are pointers.
     pub(super) fn pointers(self) -> impl Iterator<Item = usize> {
         self.of_kinds(&[kind::POINTER])

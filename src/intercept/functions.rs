@@ -36,8 +36,10 @@ pub(super) enum Role {
     Leave,
     /// Releases memory while greenlet exchanges the stack under the interpreter.
     SwitchStack,
-    /// Turns a result of a foreign call into Python text.
+    /// Copies memory into Python text.
     Convert,
+    /// Copies memory.
+    Copy,
 }
 
 /// Passes the rows to another macro.
@@ -146,6 +148,8 @@ macro_rules! for_each_function {
                 crate::intercept::conversion::bytes_from_text;
             TextFromWide, "PyUnicode_FromWideChar", MALLOC, Convert, two,
                 crate::intercept::conversion::text_from_wide;
+            Memcpy, "memcpy", MALLOC, Copy, three, crate::intercept::copying::memcpy;
+            Memmove, "memmove", MALLOC, Copy, three, crate::intercept::copying::memmove;
             PythonFree, "PyMem_Free", MALLOC, SwitchStack, one,
                 crate::intercept::switching::python_free;
         }
@@ -228,11 +232,18 @@ impl Function {
     }
 
     /// Whether calls from the object with this file name are received. Those of some roles mean
-    /// something only where greenlet or ctypes makes them.
+    /// something only where greenlet makes them, or what copies memory for Python: ctypes, cffi, NumPy.
     pub(super) fn is_received_from(self, file_name: &[u8]) -> bool {
+        let is_one_of = |names: &[&[u8]]| names.iter().any(|name| file_name.starts_with(name));
         match self.role() {
-            Role::SwitchStack => file_name.starts_with(b"_greenlet"),
-            Role::Convert => file_name.starts_with(b"_ctypes."),
+            Role::SwitchStack => is_one_of(&[b"_greenlet"]),
+            // NumPy copies elements with `memmove`, and all sorts of small things with `memcpy`. ctypes
+            // gives the address of `memmove` to Python, which must get the real one.
+            Role::Copy if self == Self::Memmove => {
+                is_one_of(&[b"_cffi_backend.", b"_multiarray_umath."])
+            }
+            Role::Copy => is_one_of(&[b"_ctypes.", b"_cffi_backend."]),
+            Role::Convert => is_one_of(&[b"_ctypes.", b"_cffi_backend.", b"_multiarray_umath."]),
             _ => true,
         }
     }
@@ -253,6 +264,12 @@ mod tests {
         assert!(Function::Free.is_received_from(b"libany.so"));
         assert!(Function::PythonFree.is_received_from(b"_greenlet.cpython-311.so"));
         assert!(!Function::PythonFree.is_received_from(b"libany.so"));
+        for function in [Function::Memcpy, Function::Memmove] {
+            assert!(function.is_received_from(b"_cffi_backend.cpython-311.so"));
+            assert!(!function.is_received_from(b"libany.so") && !function.is_received_from(b""));
+        }
+        assert!(!Function::Memmove.is_received_from(b"_ctypes.cpython-311.so"));
+        assert!(!Function::Memcpy.is_received_from(b"_multiarray_umath.cpython-311.so"));
         assert_eq!(
             Function::named(b"dlopen"),
             None,

@@ -60,6 +60,12 @@ impl Word {
         (self.0 ^ wanted) << (u64::BITS - GENERATION_SHIFT) == 0
     }
 
+    /// Names the life: address and generation, whatever the state.
+    #[must_use]
+    pub const fn life(self) -> u64 {
+        self.with_state(None).0
+    }
+
     /// Whether the record is being filled.
     pub(super) fn is_being_filled(self) -> bool {
         self.state().is_none() && !self.address().is_null()
@@ -67,7 +73,7 @@ impl Word {
 
     /// Whether both words are of one life of a record: one block, in whatever state.
     pub(super) fn is_same_life(self, other: Self) -> bool {
-        self.with_state(None) == other.with_state(None)
+        self.life() == other.life()
     }
 
     pub(super) const fn with_state(self, state: Option<BlockState>) -> Self {

@@ -53,6 +53,7 @@ pub mod release;
 pub mod resize;
 pub mod session;
 pub mod snapshot;
+pub mod spans;
 mod stack_set;
 pub mod switching;
 pub mod thread_cache;
@@ -82,6 +83,7 @@ use guarded::Guarded;
 use kept::Kept;
 use once_cell::race::OnceBox;
 use session::Session;
+use spans::ToldWrites;
 use stack_set::StackSet;
 use top::TopChunk;
 use views::Views;
@@ -110,6 +112,7 @@ pub struct Tracker {
     top: TopChunk,
     views: Views,
     session: Session,
+    told_writes: ToldWrites,
     watch: Watch,
     /// Where blocks were allocated whose pointer ctypes dropped after it had copied the text.
     copied_results: StackSet,
@@ -201,6 +204,7 @@ impl Tracker {
             },
             views: Views::default(),
             session: Session::new(),
+            told_writes: ToldWrites::default(),
             watch: Watch::default(),
             copied_results: StackSet::default(),
             given_again: StackSet::default(),

@@ -286,6 +286,9 @@ impl Tracker {
         let nearer = |behind| self.nearer_block_behind(record, behind);
         let next = damage.behind.and_then(nearer);
         for finding in diagnose::damaged(record, damage, (after, before), at) {
+            if self.was_told(record, finding.kind) {
+                continue;
+            }
             let next = next.filter(|_| finding.kind == FindingKind::HeapOverflow);
             self.found(&Finding { next, ..finding });
         }

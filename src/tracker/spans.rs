@@ -1,0 +1,159 @@
+//! Bytes that a call says it reads or writes, judged before it touches them.
+//!
+//! `memmove` and its kin name their bytes, and so does ctypes where it copies a text. Whether they lie in
+//! a live block needs no closed page and no pattern then: the record knows. Only what is certain is
+//! said. A record whose block went back unseen is recognised by the size that glibc keeps in front of
+//! each block, and of released blocks only those count that are withheld.
+//!
+//! Promises: one finding for one error. What the processor will tell of (guarded and closed blocks) is left
+//! to it, and the damage that a write does which was told of here is not told of again.
+
+use super::Tracker;
+use crate::capture::EventPlace;
+use crate::detect::FindingKind;
+use crate::detect::diagnose::{self, Span};
+use crate::detect::finding::{Access, Finding};
+use crate::detect::size_word::{self, SizeWord};
+use crate::ledger::record::flag;
+use crate::ledger::{BlockRecord, BlockState, Found};
+use crate::memory::Address;
+use crate::memory::peek::word_at;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+/// How far in front of a span the block may start that it begins in: more would take longer than the
+/// short texts that are looked at most. A span at a block's start is found whatever the block's size.
+const SEARCH_BYTE_COUNT: usize = 1_024;
+/// Blocks that a write was told of, the newest.
+const TOLD_COUNT_MAX: usize = 64;
+
+/// The lives of the blocks that a write was told of.
+#[derive(Debug)]
+pub(super) struct ToldWrites {
+    lives: [AtomicU64; TOLD_COUNT_MAX],
+    count: AtomicUsize,
+}
+
+impl Default for ToldWrites {
+    fn default() -> Self {
+        Self {
+            lives: [const { AtomicU64::new(0) }; TOLD_COUNT_MAX],
+            count: AtomicUsize::new(0),
+        }
+    }
+}
+
+impl ToldWrites {
+    fn add(&self, life: u64) {
+        if !self.contains(life) {
+            let number = self.count.fetch_add(1, Ordering::Relaxed);
+            if let Some(place) = self.lives.get(number % TOLD_COUNT_MAX) {
+                place.store(life, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn contains(&self, life: u64) -> bool {
+        let mut lives = self.lives.iter();
+        lives.any(|place| place.load(Ordering::Relaxed) == life)
+    }
+}
+
+/// A span that must not be accessed, and why.
+#[derive(Debug)]
+pub struct BadSpan<'a> {
+    found: Found<'a>,
+    record: BlockRecord,
+    access: Access,
+    kind: FindingKind,
+    offset: i64,
+}
+
+impl Tracker {
+    /// Judges a span that begins in a released block, or leaves a live one; `None` for every other. Takes
+    /// some loads, and neither allocates nor changes `errno`.
+    #[inline]
+    #[must_use]
+    pub fn judge_span(&self, span: &Span) -> Option<BadSpan<'_>> {
+        let (found, record) = self.held_at(span.start)?;
+        let (kind, offset) = diagnose::span_kind(&record, span)?;
+        Some(BadSpan {
+            found,
+            record,
+            access: span.access,
+            kind,
+            offset,
+        })
+    }
+
+    /// Reports a span that was judged, if that is certain. Called with the reentry flag up, before the
+    /// bytes are touched.
+    #[cold]
+    pub fn report_span(&self, bad: &BadSpan<'_>, place: EventPlace) {
+        if !self.is_certainly_there(&bad.record) {
+            return;
+        }
+        if bad.access == Access::Write {
+            self.told_writes.add(bad.found.ticket().word.life());
+        }
+        let at = self.occurrence(place);
+        self.found(&Finding {
+            access: bad.access,
+            ..diagnose::accessed(bad.kind, &bad.record, bad.offset, at)
+        });
+    }
+
+    /// The block whose memory has not gone back and that `start` lies in.
+    #[inline]
+    fn held_at(&self, start: Address) -> Option<(Found<'_>, BlockRecord)> {
+        let is_held = |state| matches!(state, Some(BlockState::Live | BlockState::Quarantined));
+        let exact = self.ledger.find(start).filter(|it| is_held(it.state()));
+        let around = || self.ledger.held_before(start, SEARCH_BYTE_COUNT);
+        let found = exact.or_else(around)?;
+        let (size, _) = found.extent();
+        if start.bytes_after(found.address())? >= size.get().max(1) {
+            return None;
+        }
+        found.read().map(|record| (found, record))
+    }
+
+    /// Whether the record describes what is there, and nothing else will tell of an access.
+    #[cold]
+    fn is_certainly_there(&self, record: &BlockRecord) -> bool {
+        // Of a closed block the first and the last page may be open.
+        let middle = record.address.offset_by(record.size.get() / 2);
+        let is_told = record.flags & flag::GUARDED != 0 || self.closed.find(middle).is_some();
+        if is_told || !self.vouches_for_copy(record) {
+            return false;
+        }
+        let remembered = SizeWord::from_flags(record.flags, record.address);
+        let word = || word_at(size_word::place(record.address).get());
+        record.state == BlockState::Quarantined
+            || !remembered.is_known()
+            || word().is_some_and(|word| remembered.is_intact(word))
+    }
+
+    /// Whether damage of this kind to a block comes from a write that was told of.
+    pub(super) fn was_told(&self, record: &BlockRecord, kind: FindingKind) -> bool {
+        let found = self.ledger.find(record.address);
+        let is_written =
+            || found.is_some_and(|it| self.told_writes.contains(it.ticket().word.life()));
+        kind != FindingKind::HeapUnderflow && is_written()
+    }
+}
+
+#[cfg(all(test, not(any(loom, miri))))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_lives_are_kept() {
+        let told = ToldWrites::default();
+        let lives = 1..=TOLD_COUNT_MAX as u64 + 1;
+        for life in lives.clone().chain(lives.clone()) {
+            told.add(life);
+        }
+        assert!(!told.contains(1) || !told.contains(2), "one had to go");
+        let kept = lives.filter(|&life| told.contains(life)).count();
+        assert_eq!(kept, TOLD_COUNT_MAX);
+    }
+}

@@ -32,7 +32,7 @@ unsafe extern "C" fn thread_state() -> *mut u8 {
 }
 
 /// Stands for the interpreter's own release function of code objects.
-pub(in crate::capture) extern "C" fn release(_code: *mut u8) {}
+extern "C" fn release(_code: *mut u8) {}
 
 /// A piece of fake memory; eight bytes a word, so that every field is aligned.
 #[derive(Clone, Debug)]

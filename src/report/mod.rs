@@ -12,6 +12,7 @@ pub mod assemble;
 mod crash;
 mod damage;
 mod dangling;
+mod ended_twice;
 pub mod escape;
 pub mod files;
 pub mod fingerprint;

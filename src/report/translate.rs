@@ -6,7 +6,7 @@ use super::hints::{self, Evidence, Learned};
 use super::message::{self, Names};
 use super::model::{self, Block, Damage, ForeignFunction, Frame, Moment, Stacks};
 use super::part::{self, Calls, CallsOf};
-use super::{fingerprint, group};
+use super::{ended_twice, fingerprint, group};
 use crate::detect::imprint::{self, Written};
 use crate::detect::reach::Holding;
 use crate::detect::{BlockFacts, Finding, FindingKind, leak};
@@ -73,8 +73,12 @@ pub fn findings_to_model<'a>(
     let mut calls = CallsOf::new();
     let translated = findings.into_iter().map(|finding| {
         let translated = translator.finding(finding);
-        let made = translator.calls(finding, &translated);
-        calls.extend(made.map(|made| (translated.fingerprint.clone(), made)));
+        if finding.kind == FindingKind::DoubleFree
+            && let [Some(first), Some(second)] = translator.calls(finding)
+            && let Some(made) = Calls::of(&translated, first, second)
+        {
+            calls.insert(translated.fingerprint.clone(), made);
+        }
         translated
     });
     let mut merged = group::merge(translated.collect());
@@ -139,6 +143,9 @@ impl Translator<'_> {
             ..model::Finding::default()
         };
         translated.hints.extend(hints::made_by_import(&translated));
+        let [released_in, accessed_in] = self.calls(finding);
+        let twice = ended_twice::hint(&translated, released_in.as_ref(), accessed_in.as_ref());
+        translated.hints.extend(twice);
         translated.fingerprint = fingerprint::of(&translated);
         translated.message = match finding.kind {
             FindingKind::Leak => message::leak(&translated),
@@ -147,17 +154,12 @@ impl Translator<'_> {
         translated
     }
 
-    /// The foreign calls that released the block of a double free.
-    fn calls(&self, finding: &Finding, translated: &model::Finding) -> Option<Calls> {
-        let block = finding
+    /// The foreign calls that an error's block was released in, and that the error happened in.
+    fn calls(&self, finding: &Finding) -> [Option<ForeignFunction>; 2] {
+        let released = finding
             .block
-            .filter(|_| finding.kind == FindingKind::DoubleFree)?;
-        let first = self.resolver.foreign_function(block.released)?;
-        Calls::of(
-            translated,
-            first,
-            self.resolver.foreign_function(finding.here)?,
-        )
+            .map_or(StackId::UNKNOWN, |block| block.released);
+        [released, finding.here].map(|stack| self.resolver.foreign_function(stack))
     }
 
     fn damage(&mut self, finding: &Finding) -> Option<Damage> {

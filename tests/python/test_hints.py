@@ -188,3 +188,21 @@ def test_blocks_stored_through_arguments_are_handed_over_among_many(
     )
     leaks = [(leak["blocks"], leak["handed_to_python"]) for leak in ran.report["findings"]]
     assert leaks == [(3, True)]
+
+
+FILE = """
+import ctypes
+libc = ctypes.CDLL("libc.so.6")
+libc.fopen.restype, libc.fclose.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+file = libc.fopen(b"/dev/null", b"w")
+libc.fclose(file)
+libc.fclose(file)  # reads it, and dies of that
+"""
+
+
+def test_a_function_that_is_given_again_what_it_has_ended_is_named(tmp_path: Path) -> None:
+    found = run_script(FILE, tmp_path).of_kind("use-after-free")
+    (access,) = (finding for finding in found if "damage" not in finding)
+    (hint,) = access["hints"]
+    assert hint.startswith("released in an earlier call of libc.so.6 ")
+    assert hint.endswith(" in <module>: likely the same object was given to it twice")

@@ -44,6 +44,7 @@ class Examples:
         subject = self._window.subject
         if subject is None or not hasattr(handle, "inner_test"):
             return (yield)
+        subject.varies = True
         inner = handle.inner_test
         handle.inner_test = _watching(inner, subject, self._kept_max(subject))
         try:

@@ -26,13 +26,14 @@ class Subject:
     """A test, a fixture of wider scope than one test, or the session outside of both.
 
     `parts` holds its stretches of time: those of part 0 are around the body, those of part N are
-    the Nth run of it. `errors` are the findings that occurred in them, by fingerprint.
+    the Nth run of it. `errors` are the findings that occurred in them, by fingerprint. Of one that
+    `varies`, as examples drawn by chance make it do, how much it leaves says nothing.
     """
 
     # Not a dataclass: what makes those takes a millisecond, which a short suite would notice.
     __slots__ = (
-        *("_code", "_place", "errors", "examples", "failed", "kind", "name", "nodeid"),
-        *("notes", "parts", "rules", "run_count"),
+        *("_code", "_place", "errors", "examples", "expects_failure", "failed", "kind", "name"),
+        *("nodeid", "notes", "parts", "rules", "run_count", "varies"),
     )
 
     def __init__(
@@ -51,6 +52,8 @@ class Subject:
         self._code: Callable[[], Place | None] | None = code
         self._place: Place | None = None
         self.failed = False
+        self.expects_failure = False
+        self.varies = False
         self.parts: dict[int, list[Stretch]] = {}
         self.errors: dict[str, dict[str, Any]] = {}
         self.examples: dict[Group | str, str] = {}

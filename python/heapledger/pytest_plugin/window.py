@@ -9,6 +9,7 @@ import builtins
 from typing import TYPE_CHECKING
 
 import pytest
+from _pytest.skipping import xfailed_key
 
 from heapledger.pytest_plugin.reports import AttemptReports
 from heapledger.pytest_plugin.rules import Rules, with_markers
@@ -111,6 +112,7 @@ class Window:
 
     def _judge(self, item: pytest.Item, subject: Subject, attempt: AttemptReports) -> None:
         subject.failed = attempt.has_failed
+        subject.expects_failure = item.stash.get(xfailed_key, None) is not None
         judgement = _in_spite_of_time_limits(
             lambda: self._bench.judgement_on(subject, lambda: self._let_go(item))
         )

@@ -207,3 +207,41 @@ def test_processes_of_xdist_write_one_baseline(suite: Suite, needs: Callable[[st
     suite.run_apart(*UPDATE, "-n", "2", plugins=xdist).assert_outcomes(passed=3)
     assert known_in(suite) == alone
     suite.run_apart(*USE, "-n", "2", plugins=xdist).assert_outcomes(passed=3)
+
+
+def test_what_is_expected_to_fail_is_expected_with_a_baseline_too(suite: Suite) -> None:
+    suite.write(
+        """
+        import heapledger
+        import pytest
+        from memory import forget
+
+        @pytest.mark.xfail(raises=heapledger.LeakError, strict=True)
+        def test_leaks_as_expected(): forget()
+
+        def test_leaks(): forget()
+        """
+    )
+    suite.run(*UPDATE).assert_outcomes(xfailed=1, passed=1)
+    assert [line["test"] for line in known_in(suite)] == ["test_suite.py::test_leaks"]
+    suite.run(*USE).assert_outcomes(xfailed=1, passed=1)
+
+
+def test_examples_may_leave_more_than_is_known(
+    suite: Suite, needs: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugin = needs("_hypothesis_pytestplugin")
+    suite.write(
+        """
+        import os
+        from hypothesis import given, settings, strategies
+        from memory import forget
+
+        @settings(max_examples=int(os.environ.get("EXAMPLES", "5")), database=None)
+        @given(strategies.integers())
+        def test_leaks(number): forget()
+        """
+    )
+    suite.run_apart(*UPDATE, plugins=(plugin,)).assert_outcomes(passed=1)
+    monkeypatch.setenv("EXAMPLES", "20")
+    suite.run_apart(*USE, plugins=(plugin,)).assert_outcomes(passed=1)

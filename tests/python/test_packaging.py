@@ -17,6 +17,7 @@ from compiling import LIBRARY, ROOT
 
 pytestmark = pytest.mark.slow
 OVERRIDES = ("PYTHONPATH", "HEAPLEDGER_LIBRARY")  # what conftest.py sets for a source tree
+UNOPTIMISED = "[profile.release.package.heapledger]\nopt-level = 0\ndebug = 0\n"
 LIBRARY_IN_WHEEL = "heapledger/_native/libheapledger.so"
 
 
@@ -33,7 +34,10 @@ def test_a_wheel_from_the_source_distribution_works(
     with tarfile.open(source_distribution) as archive:
         archive.extractall(tmp_path, filter="data")
     source = next(tmp_path.glob("heapledger-*"))
-    # The compiled dependencies are shared with the checkout; the library itself is built anew.
+    # The compiled dependencies are shared with the checkout; the library itself is built anew, and
+    # need not be fast.
+    (tmp_path / ".cargo").mkdir()
+    (tmp_path / ".cargo" / "config.toml").write_text(UNOPTIMISED)
     target = os.environ.get("CARGO_TARGET_DIR", str(ROOT / "target"))
     build("--wheel", "--outdir", str(tmp_path), str(source), CARGO_TARGET_DIR=target)
     (wheel,) = tmp_path.glob("heapledger-*.whl")

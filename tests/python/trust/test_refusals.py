@@ -75,7 +75,7 @@ PROTECTED = (
 
 @pytest.fixture(scope="module")
 def refusing(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the library that can be refused things."""
+    """Build the library that can be refused things; `scripts/check test` has done it before."""
     cargo = shutil.which("cargo")
     if cargo is None:
         pytest.skip("there is no cargo")

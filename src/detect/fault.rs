@@ -225,15 +225,19 @@ fn pass_on(signal: i32, info: *mut libc::siginfo_t, context: *mut c_void, is_fau
         return;
     };
     let mut next = next_action(place);
+    let stand_in = next_action(default);
     if next.sa_sigaction == libc::SIG_DFL {
-        next = next_action(default);
+        next = stand_in;
     }
+    let stands_in = next.sa_sigaction == stand_in.sa_sigaction;
     // SAFETY: takes no argument.
     let thread = unsafe { libc::gettid() }.cast_unsigned();
     let here = (&raw const next).addr();
     // A handler that raises the signal again, to die of it, must not be called for ever. One that has
-    // put another in its place first, as it should, is followed by that one.
-    let is_nested = PASSING_THREAD.load(Ordering::Acquire) == thread
+    // put another in its place first, as it should, is followed by that one. What stands in for the default
+    // action knows by itself when it has crashed in its turn.
+    let is_nested = !stands_in
+        && PASSING_THREAD.load(Ordering::Acquire) == thread
         && PASSING_HANDLER.load(Ordering::Acquire) == next.sa_sigaction
         && here < PASSING_STACK.load(Ordering::Acquire);
     if next.sa_sigaction == libc::SIG_IGN && !is_fault {

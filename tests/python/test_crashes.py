@@ -118,10 +118,11 @@ def test_a_stack_that_overflows_leaves_a_report(library: Path, tmp_path: Path) -
     assert [finding["kind"] for finding in report["findings"]] == ["leak"]
 
 
+@pytest.mark.parametrize("options", [(), ("--check", "guard")], ids=["default", "guard"])
 def test_what_cannot_be_read_of_the_interpreter_costs_no_report(
-    library: Path, tmp_path: Path
+    library: Path, tmp_path: Path, options: tuple[str, ...]
 ) -> None:
-    _, report = crash(library, tmp_path, BROKEN)
+    _, report = crash(library, tmp_path, BROKEN, *options)
     assert report["process"]["killed_by"] == "SIGSEGV"
     assert "crash" not in report["process"]
     assert [finding["kind"] for finding in report["findings"]] == ["leak"]

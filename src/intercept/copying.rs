@@ -11,11 +11,11 @@ use super::gate;
 use super::real::Real;
 use super::targets::Variant;
 use crate::capture::EventPlace;
-use crate::detect::diagnose::Span;
 use crate::detect::finding::Access;
 use crate::memory::Address;
 use crate::memory::reentry::{OurOwnWork, is_our_own_work};
 use crate::tracker;
+use crate::tracker::spans::Span;
 
 /// `void *memcpy(void *to, const void *from, size_t length)`
 pub(super) extern "C-unwind" fn memcpy(

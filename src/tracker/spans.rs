@@ -11,7 +11,8 @@
 use super::Tracker;
 use crate::capture::EventPlace;
 use crate::detect::FindingKind;
-use crate::detect::diagnose::{self, Span};
+use crate::detect::diagnose;
+pub use crate::detect::diagnose::Span;
 use crate::detect::finding::{Access, Finding};
 use crate::detect::size_word::{self, SizeWord};
 use crate::ledger::record::flag;

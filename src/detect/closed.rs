@@ -200,7 +200,8 @@ impl Closed {
 
 /// Whether addresses that hold no memory are counted against the program: by a limit of its own, or
 /// by a kernel that promises no more memory than there is. Then nothing is closed.
-fn addresses_are_short() -> bool {
+#[must_use]
+pub fn addresses_are_short() -> bool {
     let strict = std::fs::read("/proc/sys/vm/overcommit_memory");
     pages::addresses_are_limited() || strict.is_ok_and(|text| text.starts_with(b"2"))
 }

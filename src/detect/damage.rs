@@ -5,8 +5,9 @@
     reason = "looks at blocks whose memory the caller knows to be there"
 )]
 
+use super::imprint::Imprint;
 use super::parts::{self, PART_BYTE_MAX, Part, PartKind};
-use super::{front, pattern, poison, redzone, size_word};
+use super::{disguise, front, pattern, poison, redzone, size_word};
 use crate::ledger::record::flag;
 use crate::ledger::{BlockRecord, BlockState};
 use crate::memory::ByteCount;
@@ -244,10 +245,28 @@ pub unsafe fn around_guarded(record: &BlockRecord) -> Damage {
 
 /// What is damaged in the bytes that end where a guarded block begins.
 fn broken_before(bytes: &[u8]) -> Option<Broken> {
-    let broken = redzone::broken_redzone(bytes, ByteCount::new(0))?;
+    let [pattern, ..] = pattern::Around::word().to_ne_bytes();
+    let word = disguise::worn_by(bytes, pattern);
+    let word = word.as_ref().map_or(&[][..], |word| &word[..]);
+    let filled_byte_count = bytes.len() - word.len();
+    let intact = |position: usize| {
+        let in_word = position.checked_sub(filled_byte_count);
+        let byte = in_word.and_then(|position| word.get(position));
+        byte.copied().unwrap_or(pattern)
+    };
+    let (filled, rest) = bytes.split_at(filled_byte_count);
+    let in_rest = || {
+        let position = rest
+            .iter()
+            .zip(word)
+            .position(|(byte, intact)| byte != intact);
+        position.map(|position| filled_byte_count + position)
+    };
+    let position = pattern::Around::first_damaged(filled).or_else(in_rest)?;
+    let damaged = bytes.get(position..)?;
     Some(Broken {
-        distance: bytes.len() - broken.offset,
-        imprint: broken.imprint,
+        distance: damaged.len(),
+        imprint: Imprint::of(damaged, |at| intact(position + at)),
     })
 }
 
@@ -303,6 +322,24 @@ mod tests {
             assert_eq!(direct, copied);
         }
         copied
+    }
+
+    #[test]
+    fn one_byte_of_the_word_in_front_is_damaged_by_itself() {
+        let mut bytes = [0xbb; 32];
+        assert_eq!(broken_before(&bytes), None);
+        bytes[30] = 7;
+        assert_eq!(broken_before(&bytes).map(|broken| broken.distance), Some(2));
+        let mut bytes = [0xbb; 32];
+        bytes[24..].copy_from_slice(&0x1_1005_usize.to_ne_bytes());
+        assert_eq!(broken_before(&bytes), None);
+        bytes[31] = 7;
+        let broken = broken_before(&bytes).expect("damage");
+        assert_eq!((broken.distance, broken.imprint.bytes()), (1, &[7][..]));
+        bytes[20] = 8;
+        let broken = broken_before(&bytes).expect("damage");
+        assert_eq!(broken.distance, 12);
+        assert_eq!(broken_before(&[]), None);
     }
 
     #[test]

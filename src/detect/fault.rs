@@ -31,8 +31,9 @@ pub struct Fault {
     pub frame_pointer: usize,
 }
 
-/// Decides about an access on the thread that made it: `true` when it may be tried again.
-pub type Judge = fn(Fault) -> bool;
+/// Decides about an access on the thread that made it: `true` when it may be tried again, with the
+/// registers as they are then. Where the processor does not tell them there are none.
+pub type Judge = fn(Fault, &mut [i64]) -> bool;
 
 static JUDGE: OnceLock<Judge> = OnceLock::new();
 /// What accesses are judged on.
@@ -160,7 +161,11 @@ extern "C" fn on_signal(signal: i32, info: *mut libc::siginfo_t, context: *mut c
     // SAFETY: with `SA_SIGINFO` the kernel passes both.
     let fault = unsafe { fault_of(info, context) };
     let passes = fault.is_some_and(|fault| {
-        let judged = JUDGE.get().map(|judge| STACK.run(|| judge(fault)));
+        // SAFETY: as above.
+        let registers = unsafe { registers_of(context) };
+        let judged = JUDGE
+            .get()
+            .map(|judge| STACK.run(|| judge(fault, registers)));
         judged.flatten().unwrap_or(false)
     });
     if !passes {
@@ -184,6 +189,28 @@ unsafe fn fault_of(info: *mut libc::siginfo_t, context: *mut c_void) -> Option<F
     let address = Address::of(unsafe { info.si_addr() }.cast::<u8>());
     // SAFETY: the caller's duty.
     Some(unsafe { with_registers(address, context) })
+}
+
+/// The general registers as the thread is to have them when it goes on: the stack pointer and the
+/// instruction's address come after all others.
+///
+/// # Safety
+/// * As for [`fault_of`]; the handler has not returned while the result is used.
+#[cfg(target_arch = "x86_64")]
+unsafe fn registers_of<'a>(context: *mut c_void) -> &'a mut [i64] {
+    let general = usize::try_from(libc::REG_RSP).unwrap_or_default();
+    // SAFETY: the third argument of such a handler is this structure, which is the handler's alone.
+    let context = unsafe { &mut *context.cast::<libc::ucontext_t>() };
+    context
+        .uc_mcontext
+        .gregs
+        .get_mut(..general)
+        .unwrap_or_default()
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+unsafe fn registers_of<'a>(_context: *mut c_void) -> &'a mut [i64] {
+    &mut []
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -6,20 +6,27 @@
 //! the slot in front, so an access before it does. A released block's pages are closed, and stay so until every other slot of
 //! its class has been used since. How pages are closed is [`super::closing`]'s.
 //!
+//! Two pools can be: one for blocks that are guarded by number, and a small one for the first block of each
+//! stack ([`Capacity`]), which every session may have; its blocks are in [`super::disguise`].
+//!
 //! Who may change a slot: between `take` and `give_back` the block's owner. The signal handler only
 //! reads slots, and opens pages.
 
 #![expect(unsafe_code, reason = "closes, opens and fills pages of its own")]
 
+use super::capacity::{CLASS_COUNT, slot_byte_count};
 use super::closing::Method;
+use super::disguise::{self, HEADER_BYTE_COUNT};
 use crate::ledger::Ticket;
 use crate::ledger::word::Word;
 use crate::memory::lock::Lock;
-use crate::memory::pages::{self, PAGE};
+use crate::memory::pages::PAGE;
 use crate::memory::table::{Table, Zeroed};
 use crate::memory::{Address, ByteCount};
 use std::sync::MutexGuard;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
+pub use super::capacity::{Capacity, Side};
 
 /// Proof that nobody takes or gives back a slot, for the time of a fork.
 #[derive(Debug)]
@@ -31,12 +38,6 @@ pub struct HeldQueues<'a> {
 pub const GUARDED_BYTE_MAX: usize = PAGE << (CLASS_COUNT - 1);
 /// Pages opened for an access that went on, until they are closed again.
 const OPENED_PAGE_COUNT_MAX: usize = 64;
-const CLASS_COUNT: usize = 5;
-/// Slots of the smallest class; each next class has half as many. 16,384 blocks of up to one page
-/// take 64 MiB when all are live.
-const SLOT_COUNT: u32 = if cfg!(test) { 16 } else { 16_384 };
-/// Where each open slot splits a mapping in three, the kernel's limit of 65,530 must be kept.
-const SPLITTING_SLOT_COUNT: u32 = if cfg!(test) { 16 } else { 4_096 };
 const ALIGNMENT: usize = 16;
 /// Slots that are closed together before the first of them is used.
 const CLOSED_AHEAD_COUNT: u32 = if cfg!(test) { 6 } else { 64 };
@@ -78,6 +79,8 @@ struct Class {
 #[derive(Debug)]
 pub struct Guard {
     method: Method,
+    /// The closed page in front of disguised blocks; zero where they are not.
+    window: usize,
     classes: [Class; CLASS_COUNT],
     opened: [AtomicUsize; OPENED_PAGE_COUNT_MAX],
 }
@@ -89,30 +92,6 @@ pub struct Taken {
     pub block: Address,
     /// Names the released block that was here before.
     pub before: Option<Ticket>,
-}
-
-/// Which end of a block lies against a closed page.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u32)]
-pub enum Side {
-    /// Its end.
-    Right = 0,
-    /// Its start.
-    Left = 1,
-    /// Its end, of the next block its start, and so on.
-    Alternate = 2,
-}
-
-impl Side {
-    /// The side of the block of this turn: right or left.
-    #[must_use]
-    pub fn at(self, turn: u32) -> Self {
-        match self {
-            Self::Right | Self::Left => self,
-            Self::Alternate if turn.is_multiple_of(2) => Self::Right,
-            Self::Alternate => Self::Left,
-        }
-    }
 }
 
 /// What an address among the slots is near to.
@@ -127,20 +106,33 @@ pub struct Nearby {
 impl Guard {
     /// Reserves the address space; `None` when the kernel refuses.
     #[must_use]
-    pub fn new() -> Option<Self> {
-        Self::closing_by(Method::of_kernel()?)
+    pub fn new(capacity: Capacity) -> Option<Self> {
+        Self::closing_by(Method::of_kernel()?, capacity)
     }
 
-    fn closing_by(method: Method) -> Option<Self> {
+    fn closing_by(method: Method, capacity: Capacity) -> Option<Self> {
+        let counts: [usize; CLASS_COUNT] =
+            std::array::from_fn(|class| capacity.slot_count(class, method));
+        let byte_count = |(class, count): (usize, &usize)| count * slot_byte_count(class) + PAGE;
+        let whole = counts.iter().enumerate().map(byte_count).sum();
+        let (window, mut front) = capacity.place(whole)?;
         let mut classes = Vec::with_capacity(CLASS_COUNT);
-        for class in 0..CLASS_COUNT {
-            classes.push(Class::new(class, method)?);
+        for (class, &count) in counts.iter().enumerate() {
+            classes.push(Class::new(class, method, count, front)?);
+            front += byte_count((class, &count));
         }
         Some(Self {
             method,
+            window,
             classes: classes.try_into().ok()?,
             opened: [const { AtomicUsize::new(0) }; OPENED_PAGE_COUNT_MAX],
         })
+    }
+
+    /// The page that glibc meets when it is given a disguised block without us.
+    #[must_use]
+    pub fn window(&self) -> Option<Address> {
+        (self.window != 0).then(|| Address::new(self.window))
     }
 
     /// Keeps everybody else out until the result is dropped.
@@ -156,7 +148,9 @@ impl Guard {
     #[must_use]
     pub fn take(&self, size: ByteCount, side: Side) -> Option<Taken> {
         let rounded = size.get().max(1).checked_next_multiple_of(ALIGNMENT)?;
-        let page_count = rounded.div_ceil(PAGE);
+        let is_disguised = self.window != 0 && side != Side::Left;
+        let header = if is_disguised { HEADER_BYTE_COUNT } else { 0 };
+        let page_count = (rounded + header).div_ceil(PAGE);
         let class = page_count.checked_next_power_of_two()?.trailing_zeros() as usize;
         let class = self.classes.get(class)?;
         self.close_again();
@@ -168,8 +162,10 @@ impl Guard {
         let (first_page, block) = match side {
             Side::Left => (slot_start, slot_start),
             Side::Right | Side::Alternate => {
-                let end = slot_end - PAGE;
-                (end - data_byte_count, end - rounded)
+                // One that fills its pages would begin at a page's start, with nothing in front to look at.
+                let fills_pages = is_disguised && rounded.is_multiple_of(PAGE);
+                let end = slot_end - PAGE - if fills_pages { HEADER_BYTE_COUNT } else { 0 };
+                (slot_end - PAGE - data_byte_count, end - rounded)
             }
         };
         slot.is_live.store(1, Ordering::Release);
@@ -184,6 +180,10 @@ impl Guard {
         let block = Address::new(block);
         // SAFETY: the pages were opened above, and nobody has the pointer yet.
         unsafe { super::redzone::arm_guarded(block, size) };
+        if is_disguised {
+            // SAFETY: as above, and the pages have room for the header in front of the block.
+            unsafe { disguise::put_on(block) };
+        }
         Some(Taken { block, before })
     }
 
@@ -302,17 +302,11 @@ impl Guard {
 }
 
 impl Class {
-    fn new(class: usize, method: Method) -> Option<Self> {
-        let slot_count = match method {
-            Method::Markers => SLOT_COUNT,
-            Method::Protection => SPLITTING_SLOT_COUNT,
-        } as usize
-            >> class;
-        let slot_byte_count = (PAGE << class) + PAGE;
+    /// Slots behind `front`, which is the closed page in front of the first of them.
+    fn new(class: usize, method: Method, slot_count: usize, front: usize) -> Option<Self> {
+        let slot_byte_count = slot_byte_count(class);
         // The page in front of the first slot is closed like the one behind each.
         let mut queue = Queue::default();
-        let mapped = pages::map(slot_count * slot_byte_count + PAGE)?;
-        let front = mapped.expose_provenance().get();
         if method == Method::Protection {
             // In one piece: later each slot would split the mapping.
             if method.close(front, slot_count * slot_byte_count + PAGE) {
@@ -394,6 +388,7 @@ impl Queue {
 
 #[cfg(all(test, not(any(loom, miri))))]
 mod tests {
+    use super::super::disguise::WINDOW_BYTE_COUNT;
     use super::*;
 
     fn is_readable(address: usize) -> bool {
@@ -403,7 +398,24 @@ mod tests {
     /// One for each way in which this kernel can close pages.
     fn guards() -> impl Iterator<Item = Guard> {
         let methods = Method::all_of_kernel().into_iter();
-        methods.map(|method| Guard::closing_by(method).expect("pages"))
+        methods.map(|method| Guard::closing_by(method, Capacity::Full).expect("pages"))
+    }
+
+    #[test]
+    fn first_blocks_are_disguised_and_lie_in_one_window() {
+        let guard = Guard::new(Capacity::First).expect("pages");
+        let window = guard.window().expect("a window").get();
+        assert!(window.is_multiple_of(WINDOW_BYTE_COUNT) && !is_readable(window));
+        for size in [1, 16, 48, 4_080, PAGE, 5_000, 3 * PAGE] {
+            let size = ByteCount::new(size);
+            let taken = guard.take(size, Side::Right).expect("a slot");
+            let start = taken.block.get();
+            assert_eq!(start & !(WINDOW_BYTE_COUNT - 1), window);
+            assert!(is_readable(start - HEADER_BYTE_COUNT));
+            assert!(!is_readable((start + size.get()).next_multiple_of(PAGE)));
+        }
+        let largest = ByteCount::new(GUARDED_BYTE_MAX);
+        assert_eq!(guard.take(largest, Side::Right), None, "with its header");
     }
 
     fn ends(taken: &Taken, size: usize) -> (usize, usize) {
@@ -455,7 +467,7 @@ mod tests {
             let size = ByteCount::new(10);
             let first = guard.take(size, Side::Right).expect("a slot");
             guard.give_back(first.block, None);
-            for _ in 1..SLOT_COUNT {
+            for _ in 1..Capacity::Full.slot_count(0, guard.method) {
                 let other = guard.take(size, Side::Right).expect("a slot");
                 assert_ne!(other.block, first.block);
             }

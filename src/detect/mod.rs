@@ -7,10 +7,12 @@
 //! Must never: know how a stack was captured (a record holds an opaque `StackId`), release memory,
 //! print, or call back into the program while holding a lock.
 
+mod capacity;
 pub mod closed;
 mod closing;
 pub mod damage;
 pub mod diagnose;
+pub mod disguise;
 pub mod fault;
 pub mod finding;
 pub mod front;

@@ -199,6 +199,11 @@ fn resize_known(
         call: OngoingCall::find(frame),
     };
     let Some((size, room)) = room(real, size, &admission) else {
+        if tracker.is_among_guarded(Address::new(request.block)) {
+            // No block of glibc's, which would say the same.
+            errno::set(libc::ENOMEM);
+            return 0;
+        }
         return call(None);
     };
     let asked = (room.flags != 0).then_some(room.byte_count);

@@ -305,8 +305,12 @@ fn further_options(options: &Options) -> BTreeMap<String, Value> {
         ("guard_interval", options.effective_guard_interval().into()),
     ];
     let numbers = numbers.map(|(name, number): (&str, u64)| (name.to_owned(), Value::from(number)));
-    let contents = ("contents".to_owned(), Value::from(options.contents));
-    numbers.into_iter().chain([contents]).collect()
+    let switches = [
+        ("contents", options.contents),
+        ("guard_first", options.guards_first()),
+    ];
+    let switches = switches.map(|(name, is_on)| (name.to_owned(), Value::from(is_on)));
+    numbers.into_iter().chain(switches).collect()
 }
 
 fn stats(snapshot: &Snapshot) -> Stats {

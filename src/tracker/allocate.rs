@@ -116,8 +116,8 @@ impl Tracker {
     ) -> (Insertion, Address) {
         self.announce_pending();
         let allocated = self.capture.at(place);
-        if self.fronts.is_first(allocated)
-            && let Some(recorded) = self.record_fronted(&block, is_zeroed, allocated)
+        if self.first_blocks.is_new(allocated)
+            && let Some(recorded) = self.record_first(&block, is_zeroed, allocated)
         {
             return recorded;
         }

@@ -1,7 +1,6 @@
-//! Which blocks get a margin in front, and where it comes from.
+//! Where the margin in front of a stack's first block comes from, when it is not guarded.
 //!
-//! The first block of each stack does: an error is mostly made by every call from its place, and the
-//! path of all further allocations is as it was. The block that the allocator gave goes back before
+//! The block that the allocator gave goes back before
 //! anybody has seen it; instead the program gets one that lies behind a chunk which stays ours.
 
 #![expect(unsafe_code, reason = "cuts a block of its own in two")]
@@ -12,8 +11,8 @@ use crate::detect::front::{self, FRONTED_BYTE_MAX};
 use crate::detect::redzone;
 use crate::detect::size_word::{self, FLAG_BITS, SizeWord};
 use crate::ledger::record::flag;
-use crate::ledger::{FamilyId, Insertion, NewBlock, StackId};
-use crate::memory::sync::{AtomicU32, Ordering};
+use crate::ledger::{Insertion, NewBlock, StackId};
+use crate::memory::sync::Ordering;
 use crate::memory::{Address, ByteCount};
 
 /// So many blocks get a margin in front. With at most 528 bytes for each, 8 MiB.
@@ -24,40 +23,18 @@ const CACHED_COUNT_MAX: usize = 8;
 
 const WORD_BYTE_COUNT: usize = size_of::<usize>();
 
-/// What is known of stacks that have had their margin.
-#[derive(Default, Debug)]
-pub(super) struct Fronts {
-    /// The newest stack of an allocation. Stacks are numbered as they are first met.
-    newest: AtomicU32,
-    placed_count: AtomicU32,
-}
-
-impl Fronts {
-    /// Whether this is the first allocation of its stack.
-    #[inline]
-    pub(super) fn is_first(&self, allocated: StackId) -> bool {
-        allocated.0 > self.newest.load(Ordering::Relaxed)
-    }
-}
-
 impl Tracker {
     /// Replaces a block that nobody has seen by one with a margin in front, and records that; `None`
     /// when it stays as it is.
-    #[cold]
-    #[inline(never)]
     pub(super) fn record_fronted(
         &self,
         block: &Allocated,
         is_zeroed: bool,
         allocated: StackId,
     ) -> Option<(Insertion, Address)> {
-        self.fronts.newest.fetch_max(allocated.0, Ordering::Relaxed);
-        let is_fit = self.heap_is_glibcs
-            && block.flags & flag::REDZONE != 0
-            && block.flags & (flag::INTERPRETERS_OWN | flag::RUNTIMES_OWN) == 0
+        let is_fit = block.flags & flag::REDZONE != 0
             && block.size.get() <= FRONTED_BYTE_MAX
-            && is_of_one_malloc(block.family)
-            && self.fronts.placed_count.load(Ordering::Relaxed) < PLACED_COUNT_MAX;
+            && self.first_blocks.fronted_count.load(Ordering::Relaxed) < PLACED_COUNT_MAX;
         if !is_fit {
             return None;
         }
@@ -83,7 +60,9 @@ impl Tracker {
         unsafe { front::arm(address, block.size) };
         // SAFETY: the caller has just got it from glibc, and has given it to nobody.
         unsafe { glibc::release(block.address) };
-        self.fronts.placed_count.fetch_add(1, Ordering::Relaxed);
+        self.first_blocks
+            .fronted_count
+            .fetch_add(1, Ordering::Relaxed);
         let insertion = self.ledger.insert(&NewBlock {
             address,
             size: block.size,
@@ -122,14 +101,6 @@ unsafe fn give_front_back(block: Address, size: ByteCount) {
         // SAFETY: the margin is a chunk of its own, with glibc's words intact.
         unsafe { glibc::release(front::start(block, size)) };
     }
-}
-
-/// Families whose blocks are what `malloc` gives.
-fn is_of_one_malloc(family: FamilyId) -> bool {
-    matches!(
-        family,
-        FamilyId::MALLOC | FamilyId::NEW | FamilyId::NEW_ARRAY | FamilyId::HEAPLEDGER
-    )
 }
 
 /// A block with a chunk for its margin right in front of it.

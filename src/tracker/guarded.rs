@@ -1,23 +1,20 @@
-//! Blocks between guard pages, and what follows when somebody touches the pages.
-//!
-//! The signal handler runs on the thread that made the access, which is in the program's code then:
-//! it holds no lock of ours. So the finding is stored at once. Telling the program of it waits for
-//! the next event: the stack for signals may be too small for what a callback does.
+//! Blocks between guard pages: which blocks get a place there, and what becomes of them.
 
-use super::{Tracker, existing, glibc};
-use crate::capture::{EventPlace, LocationId, Registers};
+use super::accesses::judge;
+use super::options::Options;
+use super::overruns::Overruns;
+use super::{Tracker, glibc};
+use crate::capture::EventPlace;
+use crate::detect::Finding;
 use crate::detect::damage::{self, Damage};
-use crate::detect::diagnose::{self, Attempt};
-use crate::detect::fault::{self, Fault};
-use crate::detect::finding::Access;
-use crate::detect::guard::{Guard, HeldQueues, Nearby, Side};
+use crate::detect::diagnose::Attempt;
+use crate::detect::fault;
+use crate::detect::guard::{Capacity, Guard, HeldQueues, Nearby, Side};
 use crate::detect::imprint::MomentKind;
-use crate::detect::{Finding, FindingKind};
-use crate::ledger::{BlockRecord, Event, Found, Outcome, Ticket};
+use crate::ledger::{BlockRecord, Event, Found, Outcome};
 use crate::memory::lock::Lock;
-use crate::memory::reentry::OurOwnWork;
 use crate::memory::sync::{AtomicU32, AtomicU64, Ordering};
-use crate::memory::{Address, ByteCount, FrameAddress};
+use crate::memory::{Address, ByteCount};
 use crate::tracker::release::{Noticed, ReleaseVerdict};
 use once_cell::race::OnceBox;
 use std::sync::MutexGuard;
@@ -25,10 +22,20 @@ use std::sync::MutexGuard;
 /// Findings that wait to be announced; further ones are stored all the same.
 const PENDING_COUNT_MAX: usize = 64;
 
-/// What the check `guard` needs.
+/// After so many accesses to closed pages, a page that was opened for one is closed again only when a
+/// guarded block comes or goes: a program that errs all the time is not to stand still.
+const CLOSED_AT_ONCE_COUNT_MAX: u32 = 10_000;
+
+/// What guarded blocks need.
 #[derive(Default)]
 pub(super) struct Guarded {
     guard: OnceBox<Guard>,
+    /// The places of stacks' first blocks.
+    pub(super) first: OnceBox<Guard>,
+    /// One while stacks' first blocks are guarded.
+    pub(super) guards_first: AtomicU32,
+    pub(super) access_count: AtomicU32,
+    pub(super) overruns: Overruns,
     /// Every how many blocks one is guarded; zero while the check is off.
     interval: AtomicU32,
     turn: AtomicU32,
@@ -54,6 +61,7 @@ impl Drop for Placing<'_> {
 /// Proof that nobody takes or gives back a place, or notes a finding, for the time of a fork.
 pub(super) struct HeldGuarded<'a> {
     _queues: Option<HeldQueues<'a>>,
+    _first_queues: Option<HeldQueues<'a>>,
     _pending: MutexGuard<'a, Vec<(Finding, bool)>>,
 }
 
@@ -64,7 +72,7 @@ impl std::fmt::Debug for Guarded {
 }
 
 impl Guarded {
-    fn side(&self) -> Side {
+    pub(super) fn side(&self) -> Side {
         match self.side.load(Ordering::Relaxed) {
             left if left == Side::Left as u32 => Side::Left,
             both if both == Side::Alternate as u32 => Side::Alternate,
@@ -77,10 +85,41 @@ impl Guarded {
         self.refused.load(Ordering::Relaxed)
     }
 
+    /// Keeps a finding until it can be announced.
+    pub(super) fn note_pending(&self, finding: Finding, is_new: bool) {
+        let mut pending = self.pending.lock();
+        if pending.len() < PENDING_COUNT_MAX {
+            pending.push((finding, is_new));
+            self.pending_count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// All places.
+    fn pools(&self) -> impl Iterator<Item = &Guard> {
+        [self.guard.get(), self.first.get()].into_iter().flatten()
+    }
+
+    /// The places that an address lies among.
+    fn pool_of(&self, address: Address) -> Option<&Guard> {
+        self.pools().find(|guard| guard.covers(address))
+    }
+
+    /// The places whose window an address lies in.
+    pub(super) fn window_at(&self, address: Address) -> Option<&Guard> {
+        self.pools().find(|guard| guard.window() == Some(address))
+    }
+
+    /// The places next to which an address is, and what is there.
+    pub(super) fn nearby(&self, address: Address) -> Option<(&Guard, Nearby)> {
+        self.pools()
+            .find_map(|guard| Some((guard, guard.nearby(address)?)))
+    }
+
     /// Keeps everybody else out, for the time of a fork.
     pub(super) fn hold(&self) -> HeldGuarded<'_> {
         HeldGuarded {
             _queues: self.guard.get().map(Guard::hold),
+            _first_queues: self.first.get().map(Guard::hold),
             _pending: self.pending.lock(),
         }
     }
@@ -112,6 +151,15 @@ pub fn has_signal(signal: i32) -> bool {
 }
 
 impl Tracker {
+    /// Guards the blocks that the options name from now on.
+    pub(super) fn set_guard(&self, options: &Options) {
+        self.set_guard_interval(options.effective_guard_interval(), options.guard_side);
+        let guards_first = options.guards_first();
+        self.guarded
+            .guards_first
+            .store(guards_first.into(), Ordering::SeqCst);
+    }
+
     /// Guards one of `interval` blocks from now on, on this side; zero guards none.
     pub(super) fn set_guard_interval(&self, interval: u32, side: Side) {
         let guarded = &self.guarded;
@@ -119,7 +167,7 @@ impl Tracker {
         let is_ready = || {
             let made = guarded
                 .guard
-                .get_or_try_init(|| Guard::new().map(Box::new).ok_or(()));
+                .get_or_try_init(|| Guard::new(Capacity::Full).map(Box::new).ok_or(()));
             made.is_ok() && fault::install(judge)
         };
         if interval != 0 && !is_ready() {
@@ -148,6 +196,7 @@ impl Tracker {
     /// Has no further blocks guarded.
     pub(super) fn end_guarding(&self) {
         self.guarded.interval.store(0, Ordering::SeqCst);
+        self.guarded.guards_first.store(0, Ordering::SeqCst);
     }
 
     /// Whether a thread was about to place a block when guarding ended.
@@ -173,17 +222,23 @@ impl Tracker {
         if !turn.is_multiple_of(interval) {
             return None;
         }
-        fault::keep();
         let side = self.guarded.side().at(turn / interval);
-        let taken = self.guarded.guard.get()?.take(ByteCount::new(size), side);
-        let Some(taken) = taken else {
+        let taken = self.take_place(self.guarded.guard.get()?, size, side);
+        if taken.is_none() {
             self.guarded.refused.fetch_add(1, Ordering::Relaxed);
-            return None;
-        };
+        }
+        taken
+    }
+
+    /// A place among these for a block of `size` bytes.
+    pub(super) fn take_place(&self, guard: &Guard, size: usize, side: Side) -> Option<Address> {
+        fault::keep();
+        let taken = guard.take(ByteCount::new(size), side)?;
         if let Some(before) = taken.before {
             // None: its record has been used again meanwhile, which is right.
             let _ = self.ledger.evict(before);
         }
+        self.guarded.overruns.forget(taken.block);
         Some(taken.block)
     }
 
@@ -204,7 +259,7 @@ impl Tracker {
                     let damage = unsafe { damage::around_guarded(&record) };
                     self.report_around_guarded(&record, damage, (MomentKind::Release, place));
                 }
-                if let Some(guard) = self.guarded.guard.get() {
+                if let Some(guard) = self.guarded.pool_of(found.address()) {
                     guard.give_back(found.address(), Some(ticket));
                 }
                 ReleaseVerdict::Withheld
@@ -230,7 +285,7 @@ impl Tracker {
 
     /// Closes the pages of a guarded block that was moved elsewhere.
     pub(super) fn close_moved(&self, block: Address) {
-        if let Some(guard) = self.guarded.guard.get() {
+        if let Some(guard) = self.guarded.pool_of(block) {
             guard.give_back(block, None);
         }
     }
@@ -238,7 +293,7 @@ impl Tracker {
     /// Takes back a guarded block whose record found no room when it was moved; `false` for a pointer
     /// to anything else.
     pub fn take_back_unrecorded(&self, block: Address) -> bool {
-        let guard = self.guarded.guard.get();
+        let guard = self.guarded.pool_of(block);
         // A pointer into a block, or at one that was released, is an error like any other.
         let Some(guard) = guard.filter(|guard| guard.is_live(block)) else {
             return false;
@@ -251,7 +306,7 @@ impl Tracker {
     /// `None` for a pointer to anything else, and inside it where there is no memory.
     #[cold]
     pub fn move_unrecorded(&self, block: Address, size: usize) -> Option<Option<Address>> {
-        let guard = self.guarded.guard.get();
+        let guard = self.guarded.pool_of(block);
         if !guard.is_some_and(|guard| guard.is_live(block)) {
             return None;
         }
@@ -265,8 +320,7 @@ impl Tracker {
     /// Whether an address lies where blocks are guarded.
     #[must_use]
     pub fn is_among_guarded(&self, address: Address) -> bool {
-        let guard = self.guarded.guard.get();
-        guard.is_some_and(|guard| guard.covers(address))
+        self.guarded.pool_of(address).is_some()
     }
 
     /// Tells the program of what was found in signal handlers.
@@ -281,109 +335,13 @@ impl Tracker {
     fn announce_all(&self) {
         let pending = std::mem::take(&mut *self.guarded.pending.lock());
         self.guarded.pending_count.store(0, Ordering::Relaxed);
+        if self.guarded.access_count.load(Ordering::Relaxed) < CLOSED_AT_ONCE_COUNT_MAX {
+            self.guarded.pools().for_each(Guard::close_again);
+        }
         for (finding, is_new) in pending {
             self.session.announce(&finding, is_new);
         }
     }
-
-    /// Stores what an access was, in the signal handler.
-    fn report_fault(&self, fault: Fault, nearby: Nearby) {
-        if let Some(judged) = self.judge_access(fault.address, nearby) {
-            self.report_access(fault, judged);
-        }
-    }
-
-    /// Stores the access to a closed block, in the signal handler.
-    fn report_closed(&self, fault: Fault, ticket: Ticket) {
-        let Some(record) = self.ledger.read(ticket) else {
-            return;
-        };
-        if let Some((kind, offset)) = diagnose::access_kind(&record, fault.address) {
-            self.report_access(fault, (record, kind, offset));
-        }
-    }
-
-    fn report_access(&self, fault: Fault, judged: (BlockRecord, FindingKind, i64)) {
-        let (record, kind, offset) = judged;
-        // One past the instruction, where a return address would be.
-        let return_address = fault.instruction + 1;
-        let place = EventPlace {
-            caller: FrameAddress::from_return_address(return_address),
-            registers: Registers {
-                return_address,
-                stack_pointer: fault.stack_pointer,
-                frame_pointer: fault.frame_pointer,
-            },
-            location: LocationId::NONE,
-        };
-        let finding = Finding {
-            access: match fault.is_write {
-                Some(true) => Access::Write,
-                Some(false) => Access::Read,
-                None => Access::Unknown,
-            },
-            ..diagnose::accessed(kind, &record, offset, self.occurrence(place))
-        };
-        let is_new = self.findings.add(&finding);
-        let mut pending = self.guarded.pending.lock();
-        if pending.len() < PENDING_COUNT_MAX {
-            pending.push((finding, is_new));
-            self.guarded.pending_count.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    /// The nearer of the two blocks, and what an access at `address` is to it. `None` inside a live
-    /// block: another thread has opened the page meanwhile.
-    fn judge_access(
-        &self,
-        address: Address,
-        nearby: Nearby,
-    ) -> Option<(BlockRecord, FindingKind, i64)> {
-        let record = |block: Address| self.ledger.find(block)?.read();
-        let near = record(nearby.block);
-        let next = nearby.next.and_then(record);
-        let distance = |record: &BlockRecord| {
-            let start = record.address.get();
-            let end = start + record.size.get();
-            start
-                .saturating_sub(address.get())
-                .max((address.get() + 1).saturating_sub(end))
-        };
-        let record = [near, next]
-            .into_iter()
-            .flatten()
-            .min_by_key(|record| distance(record))?;
-        diagnose::access_kind(&record, address).map(|(kind, offset)| (record, kind, offset))
-    }
-}
-
-/// Makes sure that accesses to closed pages come to us; `false` where that is not possible.
-pub(super) fn watch_accesses() -> bool {
-    fault::install(judge)
-}
-
-/// Decides, in the signal handler, whether an access may go on.
-fn judge(fault: Fault) -> bool {
-    let Some(tracker) = existing() else {
-        return false;
-    };
-    if let Some(ticket) = tracker.closed.find(fault.address) {
-        if let Some(_ours) = OurOwnWork::begin() {
-            tracker.report_closed(fault, ticket);
-        }
-        return tracker.closed.let_pass(fault.address);
-    }
-    let Some(guard) = tracker.guarded.guard.get() else {
-        return false;
-    };
-    let Some(nearby) = guard.nearby(fault.address) else {
-        return false;
-    };
-    // Our own look at the words in front of a block is not the program's error.
-    if let Some(_ours) = OurOwnWork::begin() {
-        tracker.report_fault(fault, nearby);
-    }
-    guard.let_pass(fault.address)
 }
 
 #[cfg(all(test, not(any(loom, miri))))]
@@ -391,6 +349,7 @@ mod tests {
     #![expect(unsafe_code, reason = "reads and writes a guarded block")]
 
     use super::*;
+    use crate::memory::reentry::OurOwnWork;
 
     #[test]
     fn a_fork_finds_nobody_noting_a_finding() {

@@ -4,8 +4,8 @@
 //!
 //! * **Allocate**: the real allocation first, then the redzone, then the stack, then the record,
 //!   and only then the pointer goes to the program. Nobody can release what nobody has.
-//!   The first block of a stack is given back before it has a record, and one with a margin in front
-//!   takes its place ([`fronts`]).
+//!   The first block of a stack is given back before it has a record, and one between guard pages or
+//!   with a margin in front takes its place ([`first_blocks`]).
 //! * **Release**: look up; judge the family; then one compare-and-swap decides who releases. The
 //!   winner checks the redzone, notes its stack, fills the block, and withholds it or gives it back,
 //!   in this order: the release is on record before the memory can be reused. A loser reports and
@@ -27,6 +27,7 @@
 //! Must never: decide what is an error (`detect` does), read stacks (`capture` does), or know how a
 //! call reached us.
 
+mod accesses;
 pub mod adopt;
 pub mod allocate;
 mod block_words;
@@ -36,6 +37,7 @@ mod ended_threads;
 mod evict;
 mod exception_reserve;
 pub mod explicit;
+mod first_blocks;
 mod followed;
 mod fronts;
 mod glibc;
@@ -47,7 +49,9 @@ pub mod log;
 #[cfg(all(test, not(any(loom, miri))))]
 mod model;
 mod neighbour;
+mod option_values;
 pub mod options;
+mod overruns;
 pub mod references;
 pub mod release;
 pub mod resize;
@@ -60,6 +64,7 @@ pub mod thread_cache;
 mod top;
 mod truncation;
 mod unloaded;
+mod unseen;
 mod unused;
 pub mod verify;
 pub mod views;
@@ -78,7 +83,7 @@ use crate::memory::sync::AtomicU32;
 use crate::memory::{Address, fork, thread_exit};
 use ended_threads::EndedThreads;
 use evict::Evicting;
-use fronts::Fronts;
+use first_blocks::FirstBlocks;
 use guarded::Guarded;
 use kept::Kept;
 use once_cell::race::OnceBox;
@@ -108,7 +113,7 @@ pub struct Tracker {
     guarded: Guarded,
     /// Whether blocks have glibc's words around them.
     heap_is_glibcs: bool,
-    fronts: Fronts,
+    first_blocks: FirstBlocks,
     top: TopChunk,
     views: Views,
     session: Session,
@@ -196,7 +201,7 @@ impl Tracker {
             unloaded: unloaded::Unloaded::default(),
             guarded: Guarded::default(),
             heap_is_glibcs,
-            fronts: Fronts::default(),
+            first_blocks: FirstBlocks::default(),
             top: if heap_is_glibcs {
                 TopChunk::find()
             } else {

@@ -1,9 +1,10 @@
 //! Options as text: `scope=explicit:check=quarantine,redzone:json=/path/%p.json`.
 
+pub use super::option_values::OptionError;
+use super::option_values::{byte_count, count, path, split};
 use crate::capture::NativeDepth;
 use crate::detect::guard::Side;
 use crate::detect::quarantine::Limits;
-use std::fmt;
 
 /// Which allocations enter the ledger.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -78,6 +79,8 @@ pub struct Options {
     pub checks: u32,
     /// Of how many blocks one is guarded, when the check is on.
     pub guard_interval: u32,
+    /// Whether the first block of each stack is guarded.
+    pub guard_first: bool,
     /// Which end of a guarded block lies against a closed page.
     pub guard_side: Side,
     /// After how many releases everything is verified; zero for never.
@@ -105,18 +108,6 @@ pub struct Options {
     pub suppressions: Option<String>,
 }
 
-/// What is wrong with an option text: a sentence.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct OptionError(pub String);
-
-impl fmt::Display for OptionError {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for OptionError {}
-
 impl Options {
     /// What holds before a session says otherwise: our own functions are recorded and checked.
     #[must_use]
@@ -125,6 +116,7 @@ impl Options {
             scope: Scope::Explicit,
             checks: Check::Quarantine as u32 | Check::Redzone as u32,
             guard_interval: 1,
+            guard_first: false,
             guard_side: Side::Right,
             check_every: 0,
             quarantine: Limits::default(),
@@ -173,15 +165,7 @@ impl Options {
         match key {
             "scope" => self.scope = choose(key, value, &SCOPES)?,
             "check" => self.checks = checks(value)?,
-            "guard" => {
-                for part in value.split(',').map(str::trim) {
-                    match SIDES.iter().find(|(name, _)| *name == part) {
-                        Some((_, side)) => self.guard_side = *side,
-                        None => self.guard_interval = one_of_how_many(part)?,
-                    }
-                }
-                self.checks |= Check::Guard as u32;
-            }
+            "guard" => self.set_guard(value)?,
             "check_every" => self.check_every = count(key, value)?,
             "quarantine_blocks" => self.quarantine.block_count = count(key, value)?,
             "quarantine_bytes" => self.quarantine.byte_count = byte_count(key, value)?,
@@ -204,6 +188,40 @@ impl Options {
             }
         }
         Ok(())
+    }
+
+    /// Reads which blocks are guarded, and how: of what is said the last holds.
+    fn set_guard(&mut self, value: &str) -> Result<(), OptionError> {
+        let guard = Check::Guard as u32;
+        let parts: Vec<&str> = value.split(',').map(str::trim).collect();
+        let is_first = parts.contains(&"first");
+        let mut has_interval = false;
+        for part in &parts {
+            match SIDES.iter().find(|(name, _)| name == part) {
+                Some((_, side)) => self.guard_side = *side,
+                None if *part == "first" => {}
+                None if *part == "off" && parts.len() == 1 => {
+                    self.checks &= !guard;
+                    self.guard_first = false;
+                    return Ok(());
+                }
+                None => {
+                    self.guard_interval = one_of_how_many(part)?;
+                    has_interval = true;
+                }
+            }
+        }
+        if has_interval || !is_first {
+            self.checks |= guard;
+        }
+        self.guard_first = is_first;
+        Ok(())
+    }
+
+    /// Whether the first block of each stack is guarded.
+    #[must_use]
+    pub fn guards_first(&self) -> bool {
+        self.guard_first
     }
 
     /// The checks to carry out: a block for which there is no guarded place has the others.
@@ -327,59 +345,11 @@ fn one_of_how_many(value: &str) -> Result<u32, OptionError> {
     let number = value.strip_prefix("1/").and_then(|text| text.parse().ok());
     number.filter(|&number| number != 0).ok_or_else(|| {
         OptionError(format!(
-            "guard cannot be \"{value}\": write 1/100 for one of 100, and right, left or alternate \
-             for the side, such as 1/100,alternate"
+            "guard cannot be \"{value}\": write first for the first block of each stack, off, or \
+             1/100 for one of 100, and right, left or alternate for the side, such as \
+             1/100,alternate"
         ))
     })
-}
-
-fn count(key: &str, value: &str) -> Result<u32, OptionError> {
-    let number = value.parse();
-    number.map_err(|_| OptionError(format!("{key} cannot be \"{value}\": it is a number")))
-}
-
-/// Reads a number of bytes: `65536`, `64K`, `64M` or `1G`.
-fn byte_count(key: &str, value: &str) -> Result<u64, OptionError> {
-    const UNITS: [(char, u32); 3] = [('K', 10), ('M', 20), ('G', 30)];
-    let unit = UNITS.iter().find(|(letter, _)| value.ends_with(*letter));
-    let (digits, shift) = match unit {
-        Some((letter, shift)) => (value.trim_end_matches(*letter), *shift),
-        None => (value, 0),
-    };
-    let number = digits.parse::<u64>().ok();
-    let bytes = number.and_then(|number| number.checked_mul(1 << shift));
-    bytes.ok_or_else(|| {
-        OptionError(format!(
-            "{key} cannot be \"{value}\": it is a number of bytes, such as 67108864 or 64M"
-        ))
-    })
-}
-
-fn path(key: &str, value: &str) -> Result<Option<String>, OptionError> {
-    if value.is_empty() {
-        return Err(OptionError(format!("{key} needs the path of a file")));
-    }
-    Ok(Some(value.to_owned()))
-}
-
-/// The parts between colons that no backslash precedes.
-fn split(text: &str) -> Vec<String> {
-    let mut parts = vec![String::new()];
-    let mut letters = text.chars().peekable();
-    while let Some(letter) = letters.next() {
-        let escaped = letter == '\\' && letters.peek() == Some(&':');
-        let letter = if escaped {
-            letters.next().unwrap_or(letter)
-        } else {
-            letter
-        };
-        if letter == ':' && !escaped {
-            parts.push(String::new());
-        } else if let Some(part) = parts.last_mut() {
-            part.push(letter);
-        }
-    }
-    parts
 }
 
 #[cfg(all(test, not(loom)))]
@@ -400,6 +370,7 @@ mod tests {
             scope: Scope::Process,
             checks: Check::Redzone as u32,
             guard_interval: 1,
+            guard_first: false,
             guard_side: Side::Right,
             check_every: 0,
             quarantine: Limits {
@@ -443,6 +414,31 @@ mod tests {
         ] {
             assert!(read(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn the_first_block_of_each_stack_is_guarded_when_that_was_said() {
+        let guards = |text: &str| {
+            let options = read(text).expect("valid options");
+            (options.guards_first(), options.effective_guard_interval())
+        };
+        assert_eq!(guards(""), (false, 0));
+        assert_eq!(guards("guard=first"), (true, 0));
+        for exactly in ["quarantine,redzone", "redzone", "none", ""] {
+            assert_eq!(guards(&format!("check={exactly}")), (false, 0), "{exactly}");
+        }
+        assert_eq!(guards("guard=off"), (false, 0));
+        assert_eq!(guards("check=guard"), (false, 1));
+        assert_eq!(guards("check=guard:guard=off"), (false, 0));
+        assert_eq!(guards("guard=left"), (false, 1));
+        assert_eq!(guards("guard=1/9"), (false, 9));
+        assert_eq!(guards("check=none:guard=first"), (true, 0));
+        assert_eq!(guards("guard=first:check=redzone"), (true, 0));
+        assert_eq!(guards("guard=first,1/9"), (true, 9));
+        let left = read("guard=first,left").expect("valid options");
+        assert!(left.guards_first() && left.guard_side == Side::Left);
+        assert!(!Options::new().guards_first(), "no session");
+        assert!(read("guard=off,left").is_err() && read("guard=").is_err());
     }
 
     #[test]

@@ -9,8 +9,8 @@
     reason = "the path of every release of a recorded block is one piece"
 )]
 
+use super::accesses::watch_accesses;
 use super::evict::Evicting;
-use super::guarded::watch_accesses;
 use super::session::Check;
 use super::{Tracker, fronts};
 use crate::capture::EventPlace;
@@ -268,6 +268,9 @@ impl Tracker {
             return;
         }
         let mut damage = damage;
+        if record.flags & flag::GUARDED != 0 {
+            damage = self.guarded.overruns.untold(record.address, damage);
+        }
         if damage.before.is_some() {
             if self.blame_block_in_front(record, place) {
                 damage.before = None;

@@ -298,7 +298,7 @@ impl Tracker {
         self.session.start(options)?;
         let options = self.session.options();
         self.quarantine.set_limits(options.quarantine);
-        self.set_guard_interval(options.effective_guard_interval(), options.guard_side);
+        self.set_guard(&options);
         self.capture.set_native_depth(options.native_stacks.depth());
         self.capture.connect_python();
         Ok(())
@@ -313,7 +313,7 @@ impl Tracker {
         self.session.stop()?;
         let options = self.session.options();
         self.quarantine.set_limits(options.quarantine);
-        self.set_guard_interval(options.effective_guard_interval(), options.guard_side);
+        self.set_guard(&options);
         if !self.session.is_running() {
             self.capture.disconnect_python();
         }

@@ -77,6 +77,14 @@ impl TopChunk {
         bins.and_then(fast_bins_at).unwrap_or_default()
     }
 
+    /// The address of the main arena; zero where the place is not known.
+    pub(super) fn main_arena(&self) -> usize {
+        const TO_FAST_BINS: usize = 16;
+        let before = FAST_BIN_COUNT * size_of::<usize>() + TO_FAST_BINS;
+        let place = self.place.load(Ordering::Relaxed);
+        place.saturating_sub(before)
+    }
+
     /// The block that would be next in the heap, when the size of the rest is not what it should
     /// be. `None` while the process has several threads.
     #[inline]

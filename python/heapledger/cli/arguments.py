@@ -120,7 +120,8 @@ def _add_check_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--guard",
         metavar="HOW",
-        help="guard blocks, one of so many (1/100), on one side or both (right, left, alternate)",
+        help="guard the first block of each stack (first), one of so many (1/100), on one side or "
+        "both (right, left, alternate), or none (off)",
     )
     parser.add_argument(
         "--check-every", metavar="N", help="look for damage everywhere after so many releases"

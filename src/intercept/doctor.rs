@@ -143,6 +143,7 @@ const fn role_name(role: Role) -> &'static str {
         Role::Convert => "copies memory into text",
         Role::SwitchStack => "exchanges stacks",
         Role::Copy => "copies memory",
+        Role::Transfer => "has the kernel read or write memory",
     }
 }
 

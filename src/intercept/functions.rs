@@ -40,6 +40,8 @@ pub(super) enum Role {
     Convert,
     /// Copies memory.
     Copy,
+    /// Has the kernel read or write memory.
+    Transfer,
 }
 
 /// Passes the rows to another macro.
@@ -150,6 +152,16 @@ macro_rules! for_each_function {
                 crate::intercept::conversion::text_from_wide;
             Memcpy, "memcpy", MALLOC, Copy, three, crate::intercept::copying::memcpy;
             Memmove, "memmove", MALLOC, Copy, three, crate::intercept::copying::memmove;
+            Read, "read", MALLOC, Transfer, three, crate::intercept::transfers::read;
+            Write, "write", MALLOC, Transfer, three, crate::intercept::transfers::write;
+            Pread, "pread", MALLOC, Transfer, four, crate::intercept::transfers::pread;
+            Pread64, "pread64", MALLOC, Transfer, four, crate::intercept::transfers::pread64;
+            Recv, "recv", MALLOC, Transfer, four, crate::intercept::transfers::recv;
+            Pwrite, "pwrite", MALLOC, Transfer, four, crate::intercept::transfers::pwrite;
+            Pwrite64, "pwrite64", MALLOC, Transfer, four, crate::intercept::transfers::pwrite64;
+            Send, "send", MALLOC, Transfer, four, crate::intercept::transfers::send;
+            Fread, "fread", MALLOC, Transfer, four, crate::intercept::transfers::fread;
+            Fwrite, "fwrite", MALLOC, Transfer, four, crate::intercept::transfers::fwrite;
             PythonFree, "PyMem_Free", MALLOC, SwitchStack, one,
                 crate::intercept::switching::python_free;
         }

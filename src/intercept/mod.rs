@@ -60,6 +60,7 @@ mod stack;
 mod switching;
 mod targets;
 mod threads;
+mod transfers;
 mod truncation;
 mod type_call;
 mod unknown;

@@ -23,18 +23,16 @@ enum Length {
     Some,
     /// As many as this argument says.
     Argument(usize),
-    /// As many as the product of these.
-    Product(usize, usize),
 }
 
 use Access::{Read, Write};
-use Length::{Argument, Product, Some as AtLeastOne};
+use Length::{Argument, Some as AtLeastOne};
 
 /// An argument that is a pointer, and what is done to the bytes it points at.
 type Use = (usize, Length, Access);
 
 /// The functions by name.
-const RULES: [(&CStr, &[Use]); 35] = [
+const RULES: [(&CStr, &[Use]); 31] = [
     (
         c"memcpy",
         &[(0, Argument(2), Write), (1, Argument(2), Read)],
@@ -76,10 +74,6 @@ const RULES: [(&CStr, &[Use]); 35] = [
     (c"atof", &[(0, AtLeastOne, Read)]),
     (c"strtol", &[(0, AtLeastOne, Read)]),
     (c"strtod", &[(0, AtLeastOne, Read)]),
-    (c"write", &[(1, Argument(2), Read)]),
-    (c"pwrite", &[(1, Argument(2), Read)]),
-    (c"send", &[(1, Argument(2), Read)]),
-    (c"fwrite", &[(0, Product(1, 2), Read)]),
     (c"fputs", &[(0, AtLeastOne, Read)]),
     (c"fclose", &[(0, AtLeastOne, Read)]),
 ];
@@ -118,10 +112,6 @@ pub(super) fn look_at_call(function: usize, interface: NonNull<CallInterface>, p
         let byte_count = match length {
             AtLeastOne => Some(1),
             Argument(index) => arguments.number(index),
-            Product(one, other) => arguments
-                .number(one)
-                .zip(arguments.number(other))
-                .and_then(|(one, other)| one.checked_mul(other)),
         };
         if let (Some(start), Some(byte_count)) = (arguments.number(pointer), byte_count) {
             look_at_span(start, byte_count, access, || EventPlace::UNKNOWN);

@@ -323,6 +323,15 @@ impl Tracker {
         self.guarded.pool_of(address).is_some()
     }
 
+    /// Opens a closed page for an access that is about to be made.
+    pub(super) fn open_page(&self, page: Address) {
+        if self.closed.find(page).is_some() {
+            self.closed.let_pass(page);
+        } else if let Some(guard) = self.guarded.guard.get().filter(|it| it.covers(page)) {
+            guard.let_pass(page);
+        }
+    }
+
     /// Tells the program of what was found in signal handlers.
     #[inline]
     pub(super) fn announce_pending(&self) {

@@ -2,8 +2,8 @@
 //!
 //! `memmove` and its kin name their bytes, and so does ctypes where it copies a text. Whether they lie in
 //! a live block needs no closed page and no pattern then: the record knows. Only what is certain is
-//! said. A record whose block went back unseen is recognised by the size that glibc keeps in front of
-//! each block, and of released blocks only those count that are withheld.
+//! said. A live block is judged while its margin is intact, so that a record whose block went back unseen accuses
+//! nobody, and of released blocks only those count that are withheld.
 //!
 //! Promises: one finding for one error. What the processor will tell of (guarded and closed blocks) is left
 //! to it, and the damage that a write does which was told of here is not told of again.
@@ -11,14 +11,14 @@
 use super::Tracker;
 use crate::capture::EventPlace;
 use crate::detect::FindingKind;
+use crate::detect::damage;
 use crate::detect::diagnose;
 pub use crate::detect::diagnose::Span;
 use crate::detect::finding::{Access, Finding};
-use crate::detect::size_word::{self, SizeWord};
 use crate::ledger::record::flag;
 use crate::ledger::{BlockRecord, BlockState, Found};
 use crate::memory::Address;
-use crate::memory::peek::word_at;
+use crate::memory::pages::PAGE;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// How far in front of a span the block may start that it begins in: more would take longer than the
@@ -64,9 +64,23 @@ impl ToldWrites {
 pub struct BadSpan<'a> {
     found: Found<'a>,
     record: BlockRecord,
-    access: Access,
+    span: Span,
     kind: FindingKind,
     offset: i64,
+}
+
+impl BadSpan<'_> {
+    /// The same for `span`, the part of the bytes that was touched; `None` when that may be.
+    #[must_use]
+    pub fn shortened(self, span: Span) -> Option<Self> {
+        let (kind, offset) = diagnose::span_kind(&self.record, &span)?;
+        Some(Self {
+            span,
+            kind,
+            offset,
+            ..self
+        })
+    }
 }
 
 impl Tracker {
@@ -80,7 +94,7 @@ impl Tracker {
         Some(BadSpan {
             found,
             record,
-            access: span.access,
+            span: *span,
             kind,
             offset,
         })
@@ -90,17 +104,38 @@ impl Tracker {
     /// bytes are touched.
     #[cold]
     pub fn report_span(&self, bad: &BadSpan<'_>, place: EventPlace) {
-        if !self.is_certainly_there(&bad.record) {
-            return;
+        if !self.is_closed(&bad.record) && self.is_certain(bad) {
+            self.report_transfer(bad, place);
         }
-        if bad.access == Access::Write {
+    }
+
+    /// The same for bytes that the kernel has touched, of which the processor told nobody. That the span
+    /// was certain had to be asked before.
+    #[cold]
+    pub fn report_transfer(&self, bad: &BadSpan<'_>, place: EventPlace) {
+        if bad.span.access == Access::Write {
             self.told_writes.add(bad.found.ticket().word.life());
         }
         let at = self.occurrence(place);
         self.found(&Finding {
-            access: bad.access,
+            access: bad.span.access,
             ..diagnose::accessed(bad.kind, &bad.record, bad.offset, at)
         });
+    }
+
+    /// Opens what is closed of the bytes, for the kernel, as an access to them would.
+    #[cold]
+    pub fn open_span(&self, bad: &BadSpan<'_>) {
+        if !self.is_closed(&bad.record) {
+            return;
+        }
+        let start = bad.span.start.get() / PAGE * PAGE;
+        let asked = bad.span.start.offset_by(bad.span.byte_count).get();
+        // The page behind the block is the last that is its own.
+        let own = bad.record.range().end.next_multiple_of(PAGE) + PAGE;
+        for page in (start..asked.min(own)).step_by(PAGE) {
+            self.open_page(Address::new(page));
+        }
     }
 
     /// The block whose memory has not gone back and that `start` lies in.
@@ -117,20 +152,24 @@ impl Tracker {
         found.read().map(|record| (found, record))
     }
 
-    /// Whether the record describes what is there, and nothing else will tell of an access.
-    #[cold]
-    fn is_certainly_there(&self, record: &BlockRecord) -> bool {
+    /// Whether the processor tells of accesses to the block.
+    fn is_closed(&self, record: &BlockRecord) -> bool {
         // Of a closed block the first and the last page may be open.
         let middle = record.address.offset_by(record.size.get() / 2);
-        let is_told = record.flags & flag::GUARDED != 0 || self.closed.find(middle).is_some();
-        if is_told || !self.vouches_for_copy(record) {
-            return false;
-        }
-        let remembered = SizeWord::from_flags(record.flags, record.address);
-        let word = || word_at(size_word::place(record.address).get());
-        record.state == BlockState::Quarantined
-            || !remembered.is_known()
-            || word().is_some_and(|word| remembered.is_intact(word))
+        record.flags & flag::GUARDED != 0 || self.closed.find(middle).is_some()
+    }
+
+    /// Whether the record describes what is there: the block is withheld by us, or guarded, or the bytes behind
+    /// it still hold the pattern, as they would not for a block that went back unseen and is another's.
+    #[cold]
+    #[must_use]
+    pub fn is_certain(&self, bad: &BadSpan<'_>) -> bool {
+        let record = &bad.record;
+        let is_ours = record.state == BlockState::Quarantined
+            || record.flags & (flag::GUARDED | flag::ADOPTED) != 0;
+        let has_margin = record.flags & flag::REDZONE != 0;
+        let is_intact = || damage::by_copy(record).is_some_and(|damage| !damage.is_any());
+        self.vouches_for_copy(record) && (is_ours || has_margin && is_intact())
     }
 
     /// Whether damage of this kind to a block comes from a write that was told of.

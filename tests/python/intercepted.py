@@ -58,11 +58,16 @@ def compile_plain(source: str, folder: Path, *options: str) -> Path:
 
 
 def run_preloaded(
-    command: Sequence[str], folder: Path, *, scope: str = "foreign", calls: str = "auto"
+    command: Sequence[str],
+    folder: Path,
+    *,
+    scope: str = "foreign",
+    calls: str = "auto",
+    options: str = "",
 ) -> Run:
     """Run a program under LD_PRELOAD."""
     report = folder / "report.json"
-    options = f"scope={scope}:foreign_calls={calls}:json={report}"
+    options = f"scope={scope}:foreign_calls={calls}:json={report}:{options}"
     environment = {**os.environ, "LD_PRELOAD": str(LIBRARY), "HEAPLEDGER_OPTIONS": options}
     return _run(command, environment, report)
 

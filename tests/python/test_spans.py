@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from intercepted import Run
 
 PRELUDE = """\
-import contextlib, ctypes
+import contextlib, ctypes, os
 library = ctypes.CDLL({path!r})
 libc = ctypes.CDLL(None)
 get, free = library.get_shared_memory, library.free_shared_memory
@@ -23,6 +23,7 @@ class Eight(ctypes.Structure): _fields_ = [(name, ctypes.c_double) for name in "
 Bytes = ctypes.POINTER(ctypes.c_char)
 # start
 text = ctypes.create_string_buffer(b"text", 1 << 16)
+nothing = os.open("/dev/null", os.O_WRONLY)
 no_text = contextlib.suppress(ValueError)
 def zeroed():
     block = get(8)
@@ -39,7 +40,7 @@ USE = {
     "memset": "ctypes.memset(block, 1, {count})",
     "libc_memcpy": "libc.memcpy(text, ctypes.c_void_p(block), ctypes.c_size_t({count}))",
     "libc_memcmp": "libc.memcmp(text, ctypes.c_void_p(block), {count})",
-    "libc_write": "libc.write(-1, ctypes.c_void_p(block), {count})",
+    "libc_write": "libc.write(nothing, ctypes.c_void_p(block), {count})",
     "set_raw": "setattr((ctypes.c_char * {count}).from_address(block), 'raw', bytes({count}))",
 }
 """`block` has 64 bytes."""

@@ -334,7 +334,7 @@ def test_a_report_tells_what_lies_in_blocks_when_it_is_asked(trial: Trial) -> No
         "ctypes.memmove(kept, b'lost and found\\0\\x1b[31m', 20)\n"
         "released = libc.malloc(48)\n"
         "libc.free(released)\n"
-        "ctypes.memmove(released, b'written late', 12)\n"
+        "(ctypes.c_char * 12).from_address(released)[:] = b'written late'\n"
         "del kept, released\n"
     )
     place = f"json={trial.folder}/foreign-%p.json:text={trial.folder}/report.txt"

@@ -69,9 +69,9 @@ def start(
     `native_stacks` ("off", "boundary", "full") how much of the native stack is taken.
 
     `quarantine_blocks` and `quarantine_bytes` (a number, or "64M") are the most that the
-    quarantine withholds over all threads; `guard` guards some blocks only ("1/100"), or says on
-    which side ("left", "right", "alternate"); with `check_every` everything is looked at after so
-    many releases. When the environment has started a session already (`heapledger run`), that one
+    quarantine withholds over all threads; `guard` guards the first block of each stack ("first"),
+    some blocks only ("1/100") or none ("off"), or says on which side ("left", "right",
+    "alternate"); with `check_every` everything is looked at after so many releases. When the environment has started a session already (`heapledger run`), that one
     goes on as it is.
 
     Raises:

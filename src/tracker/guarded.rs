@@ -327,7 +327,7 @@ impl Tracker {
     pub(super) fn open_page(&self, page: Address) {
         if self.closed.find(page).is_some() {
             self.closed.let_pass(page);
-        } else if let Some(guard) = self.guarded.guard.get().filter(|it| it.covers(page)) {
+        } else if let Some((guard, _)) = self.guarded.nearby(page) {
             guard.let_pass(page);
         }
     }

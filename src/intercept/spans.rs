@@ -32,7 +32,7 @@ use Length::{Argument, Some as AtLeastOne};
 type Use = (usize, Length, Access);
 
 /// The functions by name.
-const RULES: [(&CStr, &[Use]); 31] = [
+const RULES: [(&CStr, &[Use]); 30] = [
     (
         c"memcpy",
         &[(0, Argument(2), Write), (1, Argument(2), Read)],
@@ -75,7 +75,6 @@ const RULES: [(&CStr, &[Use]); 31] = [
     (c"strtol", &[(0, AtLeastOne, Read)]),
     (c"strtod", &[(0, AtLeastOne, Read)]),
     (c"fputs", &[(0, AtLeastOne, Read)]),
-    (c"fclose", &[(0, AtLeastOne, Read)]),
 ];
 
 /// The rule of the function at `function`, if it has one.

@@ -58,7 +58,7 @@ impl Transfer {
 
 /// The span, if it must not be touched as a whole: with what is closed of it opened.
 #[inline]
-fn prepared(span: &Span) -> Option<(&'static Tracker, BadSpan<'static>)> {
+fn prepared(span: &Span) -> Option<(&'static Tracker, BadSpan)> {
     let tracker = tracker::existing()?;
     let bad = tracker.judge_span(span)?;
     let _errno = KeptErrno::keep();

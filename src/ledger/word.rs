@@ -60,10 +60,10 @@ impl Word {
         (self.0 ^ wanted) << (u64::BITS - GENERATION_SHIFT) == 0
     }
 
-    /// Names the life: address and generation, whatever the state.
+    /// Names the life, address and generation, with a small number (less than 8) in the place of the state.
     #[must_use]
-    pub const fn life(self) -> u64 {
-        self.with_state(None).0
+    pub const fn life_with(self, number: u64) -> u64 {
+        self.with_state(None).0 | (number & STATE_MASK) << ADDRESS_BITS
     }
 
     /// Whether the record is being filled.
@@ -73,7 +73,7 @@ impl Word {
 
     /// Whether both words are of one life of a record: one block, in whatever state.
     pub(super) fn is_same_life(self, other: Self) -> bool {
-        self.life() == other.life()
+        self.with_state(None) == other.with_state(None)
     }
 
     pub(super) const fn with_state(self, state: Option<BlockState>) -> Self {

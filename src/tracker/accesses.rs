@@ -35,7 +35,7 @@ impl Tracker {
         if fault.is_write != Some(true) || kind == FindingKind::UseAfterFree {
             return judged;
         }
-        self.guarded.overruns.note(record.address, kind);
+        self.note_told(&record, kind);
         let behind = damage::by_copy(&record).and_then(|damage| damage.behind);
         let began = behind.and_then(|behind| i64::try_from(behind.offset).ok());
         match (kind, began) {

@@ -2,7 +2,6 @@
 
 use super::accesses::judge;
 use super::options::Options;
-use super::overruns::Overruns;
 use super::{Tracker, glibc};
 use crate::capture::EventPlace;
 use crate::detect::Finding;
@@ -35,7 +34,6 @@ pub(super) struct Guarded {
     /// One while stacks' first blocks are guarded.
     pub(super) guards_first: AtomicU32,
     pub(super) access_count: AtomicU32,
-    pub(super) overruns: Overruns,
     /// Every how many blocks one is guarded; zero while the check is off.
     interval: AtomicU32,
     turn: AtomicU32,
@@ -238,7 +236,6 @@ impl Tracker {
             // None: its record has been used again meanwhile, which is right.
             let _ = self.ledger.evict(before);
         }
-        self.guarded.overruns.forget(taken.block);
         Some(taken.block)
     }
 

@@ -269,7 +269,14 @@ impl Tracker {
         }
         let mut damage = damage;
         if record.flags & flag::GUARDED != 0 {
-            damage = self.guarded.overruns.untold(record.address, damage);
+            // Nothing of glibc's is there to be put right.
+            let is_untold = |kind| !self.was_told(record, kind);
+            damage.before = damage
+                .before
+                .filter(|_| is_untold(FindingKind::HeapUnderflow));
+            damage.behind = damage
+                .behind
+                .filter(|_| is_untold(FindingKind::HeapOverflow));
         }
         if damage.before.is_some() {
             if self.blame_block_in_front(record, place) {

@@ -16,60 +16,24 @@ use crate::detect::diagnose;
 pub use crate::detect::diagnose::Span;
 use crate::detect::finding::{Access, Finding};
 use crate::ledger::record::flag;
-use crate::ledger::{BlockRecord, BlockState, Found};
+use crate::ledger::{BlockRecord, BlockState};
 use crate::memory::Address;
 use crate::memory::pages::PAGE;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// How far in front of a span the block may start that it begins in: more would take longer than the
 /// short texts that are looked at most. A span at a block's start is found whatever the block's size.
 const SEARCH_BYTE_COUNT: usize = 1_024;
-/// Blocks that a write was told of, the newest.
-const TOLD_COUNT_MAX: usize = 64;
-
-/// The lives of the blocks that a write was told of.
-#[derive(Debug)]
-pub(super) struct ToldWrites {
-    lives: [AtomicU64; TOLD_COUNT_MAX],
-    count: AtomicUsize,
-}
-
-impl Default for ToldWrites {
-    fn default() -> Self {
-        Self {
-            lives: [const { AtomicU64::new(0) }; TOLD_COUNT_MAX],
-            count: AtomicUsize::new(0),
-        }
-    }
-}
-
-impl ToldWrites {
-    fn add(&self, life: u64) {
-        if !self.contains(life) {
-            let number = self.count.fetch_add(1, Ordering::Relaxed);
-            if let Some(place) = self.lives.get(number % TOLD_COUNT_MAX) {
-                place.store(life, Ordering::Relaxed);
-            }
-        }
-    }
-
-    fn contains(&self, life: u64) -> bool {
-        let mut lives = self.lives.iter();
-        lives.any(|place| place.load(Ordering::Relaxed) == life)
-    }
-}
 
 /// A span that must not be accessed, and why.
 #[derive(Debug)]
-pub struct BadSpan<'a> {
-    found: Found<'a>,
+pub struct BadSpan {
     record: BlockRecord,
     span: Span,
     kind: FindingKind,
     offset: i64,
 }
 
-impl BadSpan<'_> {
+impl BadSpan {
     /// The same for `span`, the part of the bytes that was touched; `None` when that may be.
     #[must_use]
     pub fn shortened(self, span: Span) -> Option<Self> {
@@ -88,11 +52,10 @@ impl Tracker {
     /// some loads, and neither allocates nor changes `errno`.
     #[inline]
     #[must_use]
-    pub fn judge_span(&self, span: &Span) -> Option<BadSpan<'_>> {
-        let (found, record) = self.held_at(span.start)?;
+    pub fn judge_span(&self, span: &Span) -> Option<BadSpan> {
+        let record = self.held_at(span.start)?;
         let (kind, offset) = diagnose::span_kind(&record, span)?;
         Some(BadSpan {
-            found,
             record,
             span: *span,
             kind,
@@ -103,7 +66,7 @@ impl Tracker {
     /// Reports a span that was judged, if that is certain. Called with the reentry flag up, before the
     /// bytes are touched.
     #[cold]
-    pub fn report_span(&self, bad: &BadSpan<'_>, place: EventPlace) {
+    pub fn report_span(&self, bad: &BadSpan, place: EventPlace) {
         if !self.is_closed(&bad.record) && self.is_certain(bad) {
             self.report_transfer(bad, place);
         }
@@ -112,9 +75,9 @@ impl Tracker {
     /// The same for bytes that the kernel has touched, of which the processor told nobody. That the span
     /// was certain had to be asked before.
     #[cold]
-    pub fn report_transfer(&self, bad: &BadSpan<'_>, place: EventPlace) {
+    pub fn report_transfer(&self, bad: &BadSpan, place: EventPlace) {
         if bad.span.access == Access::Write {
-            self.told_writes.add(bad.found.ticket().word.life());
+            self.note_told(&bad.record, bad.kind);
         }
         let at = self.occurrence(place);
         self.found(&Finding {
@@ -125,7 +88,7 @@ impl Tracker {
 
     /// Opens what is closed of the bytes, for the kernel, as an access to them would.
     #[cold]
-    pub fn open_span(&self, bad: &BadSpan<'_>) {
+    pub fn open_span(&self, bad: &BadSpan) {
         if !self.is_closed(&bad.record) {
             return;
         }
@@ -140,7 +103,7 @@ impl Tracker {
 
     /// The block whose memory has not gone back and that `start` lies in.
     #[inline]
-    fn held_at(&self, start: Address) -> Option<(Found<'_>, BlockRecord)> {
+    fn held_at(&self, start: Address) -> Option<BlockRecord> {
         let is_held = |state| matches!(state, Some(BlockState::Live | BlockState::Quarantined));
         let exact = self.ledger.find(start).filter(|it| is_held(it.state()));
         let around = || self.ledger.held_before(start, SEARCH_BYTE_COUNT);
@@ -149,7 +112,7 @@ impl Tracker {
         if start.bytes_after(found.address())? >= size.get().max(1) {
             return None;
         }
-        found.read().map(|record| (found, record))
+        found.read()
     }
 
     /// Whether the processor tells of accesses to the block.
@@ -163,37 +126,12 @@ impl Tracker {
     /// it still hold the pattern, as they would not for a block that went back unseen and is another's.
     #[cold]
     #[must_use]
-    pub fn is_certain(&self, bad: &BadSpan<'_>) -> bool {
+    pub fn is_certain(&self, bad: &BadSpan) -> bool {
         let record = &bad.record;
         let is_ours = record.state == BlockState::Quarantined
             || record.flags & (flag::GUARDED | flag::ADOPTED) != 0;
         let has_margin = record.flags & flag::REDZONE != 0;
         let is_intact = || damage::by_copy(record).is_some_and(|damage| !damage.is_any());
         self.vouches_for_copy(record) && (is_ours || has_margin && is_intact())
-    }
-
-    /// Whether damage of this kind to a block comes from a write that was told of.
-    pub(super) fn was_told(&self, record: &BlockRecord, kind: FindingKind) -> bool {
-        let found = self.ledger.find(record.address);
-        let is_written =
-            || found.is_some_and(|it| self.told_writes.contains(it.ticket().word.life()));
-        kind != FindingKind::HeapUnderflow && is_written()
-    }
-}
-
-#[cfg(all(test, not(any(loom, miri))))]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_newest_lives_are_kept() {
-        let told = ToldWrites::default();
-        let lives = 1..=TOLD_COUNT_MAX as u64 + 1;
-        for life in lives.clone().chain(lives.clone()) {
-            told.add(life);
-        }
-        assert!(!told.contains(1) || !told.contains(2), "one had to go");
-        let kept = lives.filter(|&life| told.contains(life)).count();
-        assert_eq!(kept, TOLD_COUNT_MAX);
     }
 }

@@ -71,8 +71,8 @@ def start(
     `quarantine_blocks` and `quarantine_bytes` (a number, or "64M") are the most that the
     quarantine withholds over all threads; `guard` guards the first block of each stack ("first"),
     some blocks only ("1/100") or none ("off"), or says on which side ("left", "right",
-    "alternate"); with `check_every` everything is looked at after so many releases. When the environment has started a session already (`heapledger run`), that one
-    goes on as it is.
+    "alternate"); with `check_every` everything is looked at after so many releases. When the
+    environment has started a session already (`heapledger run`), that one goes on as it is.
 
     Raises:
         UsageError: a name that is not known.

@@ -84,6 +84,21 @@ impl FindingStore {
         true
     }
 
+    /// Makes a stored finding the newest again, without counting it: what it left behind was noticed by
+    /// somebody who asks what was found since.
+    pub fn bring_up(&self, kind: FindingKind, allocated: StackId, here: StackId) {
+        let mut shelf = self.shelf.lock();
+        shelf.next_sequence += 1;
+        let sequence = shelf.next_sequence;
+        let is_meant = |finding: &&mut Finding| {
+            let block = finding.block.map(|block| block.allocated);
+            (finding.kind, finding.here, block) == (kind, here, Some(allocated))
+        };
+        if let Some(known) = shelf.findings.iter_mut().find(is_meant) {
+            known.sequence = sequence;
+        }
+    }
+
     /// The findings that occurred after `sequence`, in the order in which they were first seen.
     /// Their counts are those of all occurrences.
     pub fn since(&self, sequence: u64) -> Vec<Finding> {
@@ -161,6 +176,20 @@ mod tests {
         impossible_size(ByteCount::new(usize::MAX), FamilyId::MALLOC, at)
     }
 
+    fn block(allocated: u32) -> BlockFacts {
+        BlockFacts {
+            address: Address::new(64),
+            size: ByteCount::new(48),
+            state: BlockState::Live,
+            family: FamilyId::MALLOC,
+            allocated_by: ThreadNumber(1),
+            released_by: ThreadNumber(0),
+            allocated: StackId(allocated),
+            released: StackId::UNKNOWN,
+            handed_to_python: false,
+        }
+    }
+
     #[test]
     fn the_same_finding_is_counted_not_repeated() {
         let store = FindingStore::default();
@@ -180,6 +209,23 @@ mod tests {
     }
 
     #[test]
+    fn a_finding_that_is_brought_up_is_new_and_not_counted_again() {
+        let store = FindingStore::default();
+        let write = Finding {
+            kind: FindingKind::HeapOverflow,
+            block: Some(block(7)),
+            ..finding(3)
+        };
+        store.add(&write);
+        let before = store.latest();
+        store.bring_up(FindingKind::HeapOverflow, StackId(8), StackId(3));
+        assert!(store.since(before).is_empty(), "another block's");
+        store.bring_up(FindingKind::HeapOverflow, StackId(7), StackId(3));
+        let again = store.since(before);
+        assert_eq!(again.iter().map(|it| it.count).collect::<Vec<_>>(), [1]);
+    }
+
+    #[test]
     fn beyond_the_limit_findings_are_counted_as_dropped() {
         let store = FindingStore::default();
         for here in 0..7 {
@@ -195,17 +241,7 @@ mod tests {
         let inside = |allocated: u32, place| Finding {
             kind: FindingKind::InvalidFree,
             place,
-            block: Some(BlockFacts {
-                address: Address::new(64),
-                size: ByteCount::new(48),
-                state: BlockState::Live,
-                family: FamilyId::MALLOC,
-                allocated_by: ThreadNumber(1),
-                released_by: ThreadNumber(0),
-                allocated: StackId(allocated),
-                released: StackId::UNKNOWN,
-                handed_to_python: false,
-            }),
+            block: Some(block(allocated)),
             ..finding(1)
         };
         let store = FindingStore::default();

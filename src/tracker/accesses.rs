@@ -12,7 +12,7 @@ use crate::detect::fault::{self, Fault};
 use crate::detect::finding::Access;
 use crate::detect::guard::Nearby;
 use crate::detect::{Finding, FindingKind};
-use crate::ledger::{BlockRecord, Ticket};
+use crate::ledger::{BlockRecord, StackId, Ticket};
 use crate::memory::reentry::OurOwnWork;
 use crate::memory::sync::Ordering;
 use crate::memory::{Address, FrameAddress};
@@ -35,7 +35,7 @@ impl Tracker {
         if fault.is_write != Some(true) || kind == FindingKind::UseAfterFree {
             return judged;
         }
-        self.note_told(&record, kind);
+        self.note_told(&record, kind, StackId::UNKNOWN);
         let behind = damage::by_copy(&record).and_then(|damage| damage.behind);
         let began = behind.and_then(|behind| i64::try_from(behind.offset).ok());
         match (kind, began) {

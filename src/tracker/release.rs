@@ -270,7 +270,7 @@ impl Tracker {
         let mut damage = damage;
         if record.flags & flag::GUARDED != 0 {
             // Nothing of glibc's is there to be put right.
-            let is_untold = |kind| !self.was_told(record, kind);
+            let is_untold = |kind| self.told_at(record, kind).is_none();
             damage.before = damage
                 .before
                 .filter(|_| is_untold(FindingKind::HeapUnderflow));
@@ -296,7 +296,8 @@ impl Tracker {
         let nearer = |behind| self.nearer_block_behind(record, behind);
         let next = damage.behind.and_then(nearer);
         for finding in diagnose::damaged(record, damage, (after, before), at) {
-            if self.was_told(record, finding.kind) {
+            if let Some(told) = self.told_at(record, finding.kind) {
+                self.findings.bring_up(finding.kind, record.allocated, told);
                 continue;
             }
             let next = next.filter(|_| finding.kind == FindingKind::HeapOverflow);

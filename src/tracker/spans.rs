@@ -76,10 +76,10 @@ impl Tracker {
     /// was certain had to be asked before.
     #[cold]
     pub fn report_transfer(&self, bad: &BadSpan, place: EventPlace) {
-        if bad.span.access == Access::Write {
-            self.note_told(&bad.record, bad.kind);
-        }
         let at = self.occurrence(place);
+        if bad.span.access == Access::Write {
+            self.note_told(&bad.record, bad.kind, at.here);
+        }
         self.found(&Finding {
             access: bad.span.access,
             ..diagnose::accessed(bad.kind, &bad.record, bad.offset, at)

@@ -1,60 +1,72 @@
 //! Writes that were told of when they were made: what they left around and in the block is not told a
-//! second time when it is looked at.
+//! second time when it is looked at. Who asks then what has been found gets the finding that was.
 
 use super::Tracker;
 use crate::detect::FindingKind;
-use crate::ledger::BlockRecord;
 use crate::ledger::word::Word;
-use crate::memory::sync::{AtomicU64, AtomicUsize, Ordering};
+use crate::ledger::{BlockRecord, StackId};
+use crate::memory::sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// Writes that are kept; the oldest is forgotten, and then told again.
 const TOLD_COUNT_MAX: usize = 64;
 
-/// The lives of the blocks that were written to, and what the writes were. Takes no lock, for the signal
-/// handler adds to it.
+/// One write: the life of the block and what it was, and where it was made.
+#[derive(Debug)]
+struct Told {
+    key: AtomicU64,
+    here: AtomicU32,
+}
+
+/// The last writes that were told of. Takes no lock, for the signal handler adds to it.
 #[derive(Debug)]
 pub(super) struct ToldWrites {
-    keys: [AtomicU64; TOLD_COUNT_MAX],
+    writes: [Told; TOLD_COUNT_MAX],
     turn: AtomicUsize,
 }
 
 impl Default for ToldWrites {
     fn default() -> Self {
+        let none = |_| Told {
+            key: AtomicU64::new(0),
+            here: AtomicU32::new(0),
+        };
         Self {
-            keys: [const { AtomicU64::new(0) }; TOLD_COUNT_MAX],
+            writes: std::array::from_fn(none),
             turn: AtomicUsize::new(0),
         }
     }
 }
 
 impl ToldWrites {
-    fn add(&self, key: u64) {
-        if !self.contains(key) {
-            let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-            if let Some(place) = self.keys.get(turn % TOLD_COUNT_MAX) {
-                place.store(key, Ordering::Relaxed);
-            }
+    fn add(&self, key: u64, here: StackId) {
+        if self.get(key).is_some() {
+            return;
+        }
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        if let Some(place) = self.writes.get(turn % TOLD_COUNT_MAX) {
+            place.here.store(here.0, Ordering::Relaxed);
+            place.key.store(key, Ordering::Release);
         }
     }
 
-    fn contains(&self, key: u64) -> bool {
-        let mut keys = self.keys.iter();
-        keys.any(|place| place.load(Ordering::Relaxed) == key)
+    fn get(&self, key: u64) -> Option<StackId> {
+        let mut writes = self.writes.iter();
+        let place = writes.find(|place| place.key.load(Ordering::Acquire) == key)?;
+        Some(StackId(place.here.load(Ordering::Relaxed)))
     }
 }
 
 impl Tracker {
-    /// Notes that a write to a block, or beside it, was told of.
-    pub(super) fn note_told(&self, record: &BlockRecord, kind: FindingKind) {
+    /// Notes that a write to a block, or beside it, was told of as made `here`.
+    pub(super) fn note_told(&self, record: &BlockRecord, kind: FindingKind, here: StackId) {
         if let Some(key) = self.key_of(record, kind) {
-            self.told_writes.add(key);
+            self.told_writes.add(key, here);
         }
     }
 
-    /// Whether damage of this kind to a block comes from a write that was told of.
-    pub(super) fn was_told(&self, record: &BlockRecord, kind: FindingKind) -> bool {
-        let key = self.key_of(record, kind);
-        key.is_some_and(|key| self.told_writes.contains(key))
+    /// Where the write was made that was told of, when damage of this kind to a block comes from one.
+    pub(super) fn told_at(&self, record: &BlockRecord, kind: FindingKind) -> Option<StackId> {
+        self.told_writes.get(self.key_of(record, kind)?)
     }
 
     fn key_of(&self, record: &BlockRecord, kind: FindingKind) -> Option<u64> {
@@ -81,13 +93,14 @@ mod tests {
     fn the_newest_are_kept() {
         let told = ToldWrites::default();
         let keys = 1..=TOLD_COUNT_MAX as u64 + 1;
-        for key in keys.clone() {
-            told.add(key);
-            told.add(key);
+        for (key, stack) in keys.clone().zip(1..) {
+            told.add(key, StackId(stack));
+            told.add(key, StackId(stack));
         }
-        let kept: Vec<_> = keys.filter(|&key| told.contains(key)).collect();
+        let kept: Vec<_> = keys.filter_map(|key| told.get(key)).collect();
         assert_eq!(kept.len(), TOLD_COUNT_MAX, "each once");
-        assert!(!kept.contains(&1), "the oldest had to go");
+        assert!(!kept.contains(&StackId(1)), "the oldest had to go");
+        assert_eq!(told.get(2), Some(StackId(2)));
     }
 
     #[test]

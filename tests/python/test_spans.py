@@ -122,6 +122,27 @@ def test_ctypes_functions_made_before_the_session(tmp_path: Path) -> None:
     assert {one["message"].split(", ")[1] for one in found} == {"a write", "a read"}
 
 
+CHECKS = """\
+import heapledger
+def told(): return [(found.kind, found.count) for found in heapledger.check()]
+block, released = zeroed(), zeroed()
+free(released)
+ctypes.memmove(block, text, 68)
+ctypes.memset(released, 1, 8)
+print(sorted(told()), told())
+free(block)
+print(told())
+"""
+
+
+def test_a_check_answers_with_the_write_that_it_notices(tmp_path: Path) -> None:
+    run = run_statements(CHECKS, tmp_path)
+    first = [("heap-overflow", 1), ("use-after-free", 1)]
+    assert run.out == f"{first} []\n[]\n"
+    here = {tuple(frames(one, "here")) for one in run.report["findings"]}
+    assert here == {(("<module>", LENGTH + line),) for line in (5, 6)}
+
+
 ARRAY_USE = {
     "copy": "array({count}).copy()",
     "array": "numpy.array(array({count}))",

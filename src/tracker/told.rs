@@ -5,7 +5,7 @@ use super::Tracker;
 use crate::detect::FindingKind;
 use crate::ledger::word::Word;
 use crate::ledger::{BlockRecord, StackId};
-use crate::memory::sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// Writes that are kept; the oldest is forgotten, and then told again.
 const TOLD_COUNT_MAX: usize = 64;

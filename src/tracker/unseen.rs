@@ -15,7 +15,7 @@ use crate::detect::size_word;
 use crate::ledger::Event;
 use crate::memory::Address;
 use crate::memory::reentry::OurOwnWork;
-use crate::memory::sync::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Where the address of glibc's main arena is written, for glibc to read.
 static MAIN_ARENA: AtomicUsize = AtomicUsize::new(0);

@@ -11,7 +11,7 @@ use crate::ledger::{BlockRecord, BlockState, Epoch, FamilyId, StackId, ThreadNum
 use crate::memory::{Address, ByteCount};
 use crate::tracker::left_behind::Period;
 use crate::tracker::snapshot::{Mark, Statistics};
-use crate::tracker::tracker;
+use crate::tracker::{Tracker, tracker};
 use std::ffi::c_void;
 
 /// What the ledger knows of a block.
@@ -244,13 +244,8 @@ pub unsafe extern "C" fn hl_mark(mark: *mut u64) -> HlStatus {
 /// * `blocks` is null or a place for one number.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hl_leak_count_since(mark: u64, blocks: *mut u64) -> HlStatus {
-    respond(|| {
-        let Some(tracker) = tracker() else {
-            return HlStatus::OutOfMemory;
-        };
-        // SAFETY: the caller's duties are those of `write`.
-        unsafe { write(blocks, tracker.leak_count(period(mark, 0))) }
-    })
+    // SAFETY: the caller's duties are the same.
+    respond(|| unsafe { count(blocks, |tracker| tracker.leak_count(period(mark, 0))) })
 }
 
 /// Counts the blocks that were recorded after the mark `since` (0: since the start), not after the mark
@@ -264,13 +259,8 @@ pub unsafe extern "C" fn hl_leak_count_between(
     until: u64,
     blocks: *mut u64,
 ) -> HlStatus {
-    respond(|| {
-        let Some(tracker) = tracker() else {
-            return HlStatus::OutOfMemory;
-        };
-        // SAFETY: the caller's duties are those of `write`.
-        unsafe { write(blocks, tracker.leak_count(period(since, until))) }
-    })
+    // SAFETY: the caller's duties are the same.
+    respond(|| unsafe { count(blocks, |tracker| tracker.leak_count(period(since, until))) })
 }
 
 /// Counts those of the same blocks that nothing keeps any more: the blocks of the findings of
@@ -280,13 +270,8 @@ pub unsafe extern "C" fn hl_leak_count_between(
 /// * `blocks` is null or a place for one number.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hl_lost_count_since(mark: u64, blocks: *mut u64) -> HlStatus {
-    respond(|| {
-        let Some(tracker) = tracker() else {
-            return HlStatus::OutOfMemory;
-        };
-        // SAFETY: the caller's duties are those of `write`.
-        unsafe { write(blocks, tracker.lost_count(period(mark, 0))) }
-    })
+    // SAFETY: the caller's duties are the same.
+    respond(|| unsafe { count(blocks, |tracker| tracker.lost_count(period(mark, 0))) })
 }
 
 /// Counts those of the blocks of `hl_leak_count_between` that nothing keeps any more. Who asks for
@@ -300,13 +285,20 @@ pub unsafe extern "C" fn hl_lost_count_between(
     until: u64,
     blocks: *mut u64,
 ) -> HlStatus {
-    respond(|| {
-        let Some(tracker) = tracker() else {
-            return HlStatus::OutOfMemory;
-        };
-        // SAFETY: the caller's duties are those of `write`.
-        unsafe { write(blocks, tracker.lost_count(period(since, until))) }
-    })
+    // SAFETY: the caller's duties are the same.
+    respond(|| unsafe { count(blocks, |tracker| tracker.lost_count(period(since, until))) })
+}
+
+/// Writes a number that the tracker knows.
+///
+/// # Safety
+/// * As for `write`.
+unsafe fn count(place: *mut u64, of: impl FnOnce(&Tracker) -> u64) -> HlStatus {
+    match tracker() {
+        // SAFETY: the caller's duties are the same.
+        Some(tracker) => unsafe { write(place, of(tracker)) },
+        None => HlStatus::OutOfMemory,
+    }
 }
 
 /// The time between two marks; zero stands for the start, and for now.

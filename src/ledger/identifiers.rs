@@ -52,7 +52,7 @@ impl BlockState {
     /// Whether a record in this state stands in nobody's way: its block was released, or is
     /// forgotten.
     #[must_use]
-    pub(super) const fn is_gone(self) -> bool {
+    pub const fn is_gone(self) -> bool {
         matches!(self, Self::Freed | Self::Forgotten)
     }
 

@@ -104,8 +104,9 @@ impl Tracker {
     /// The block whose memory has not gone back and that `start` lies in.
     #[inline]
     fn held_at(&self, start: Address) -> Option<BlockRecord> {
-        let is_held = |state| matches!(state, Some(BlockState::Live | BlockState::Quarantined));
-        let exact = self.ledger.find(start).filter(|it| is_held(it.state()));
+        let is_held = |state: BlockState| !state.is_gone();
+        let exact = self.ledger.find(start);
+        let exact = exact.filter(|found| found.state().is_some_and(is_held));
         let around = || self.ledger.held_before(start, SEARCH_BYTE_COUNT);
         let found = exact.or_else(around)?;
         let (size, _) = found.extent();
